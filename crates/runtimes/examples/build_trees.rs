@@ -1,0 +1,39 @@
+//! Builds root file systems into the cache: all of them, or those named.
+//! `cargo run --release -p warren-runtimes --example build_trees -- python3.13`
+
+use std::error::Error;
+
+use warren_runtimes::{Catalogue, Trees};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let catalogue = Catalogue::built_in()?;
+    let folder = Trees::default_folder().ok_or("neither WARREN_CACHE nor HOME is set")?;
+    let trees = Trees::new(folder);
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    for recipe in catalogue.recipes() {
+        if !asked.is_empty() && !asked.contains(&recipe.id) {
+            continue;
+        }
+        let last = std::sync::Mutex::new(String::new());
+        let tree = trees
+            .ensure(recipe, |progress| {
+                let line = progress.to_string();
+                if let Ok(mut last) = last.lock()
+                    && *last != line
+                {
+                    println!("{line}");
+                    *last = line;
+                }
+            })
+            .await?;
+        println!(
+            "{}: {} MB, built in {:.1} s, {}",
+            recipe.id,
+            tree.size_bytes / 1_000_000,
+            tree.build_ms as f64 / 1000.0,
+            tree.path.display()
+        );
+    }
+    Ok(())
+}

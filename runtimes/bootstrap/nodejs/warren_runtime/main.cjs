@@ -1,0 +1,56 @@
+'use strict';
+
+// The life of the process: Init, then one call after another until the host goes.
+
+const { CallStream } = require('./stream.cjs');
+const { BufferedCalls } = require('./buffered.cjs');
+const { ModernCalls } = require('./modern.cjs');
+const { StreamedCalls } = require('./streamed.cjs');
+const { load } = require('./load.cjs');
+const { runtimeMajor } = require('./version.cjs');
+const errors = require('./errors.cjs');
+const logs = require('./logs.cjs');
+const output = require('./output.cjs');
+
+// Lambda's exit codes.
+const EXIT_UNHANDLED_REJECTION = 128;
+const EXIT_UNCAUGHT_EXCEPTION = 129;
+
+async function run() {
+  output.install();
+  logs.patchConsole();
+  const stream = new CallStream(3);
+  // Replaced by the calls' own once Init is over.
+  let fail = (error, code) => stream.initErrorAndExit(errors.payload(error), code);
+
+  process.on('uncaughtException', (error) => {
+    logs.error('Uncaught Exception', error);
+    fail(error, EXIT_UNCAUGHT_EXCEPTION);
+  });
+  process.on('unhandledRejection', (reason, promise) => {
+    const error = new errors.UnhandledPromiseRejection(reason, promise);
+    logs.error('Unhandled Promise Rejection', error);
+    fail(error, EXIT_UNHANDLED_REJECTION);
+  });
+
+  let calls;
+  try {
+    calls = callsFor(await load(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER ?? ''), stream);
+  } catch (error) {
+    logs.error(runtimeMajor >= 24 ? 'Init Error' : 'Uncaught Exception', error);
+    fail(error, EXIT_UNCAUGHT_EXCEPTION);
+    return;
+  }
+  fail = (error, code) => calls.failAndExit(error, code);
+  stream.open((number, meta, body) => calls.begin(number, meta, body));
+  stream.ready();
+}
+
+function callsFor({ handler, streaming }, stream) {
+  if (streaming) {
+    return new StreamedCalls(handler, stream);
+  }
+  return runtimeMajor >= 24 ? new ModernCalls(handler, stream) : new BufferedCalls(handler, stream);
+}
+
+module.exports = { run };

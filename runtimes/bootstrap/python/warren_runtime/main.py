@@ -1,0 +1,102 @@
+"""The life of the process: Init, then one call after another until the host goes."""
+
+import json
+import os
+import sys
+
+from . import answers, failures, handler, logs
+from .context import LambdaContext
+from .output import Output
+from .stream import MAX_PAYLOAD, CallStream
+
+# Lambda's limit for the answer of a synchronous call: 6 MiB and a little for its envelope.
+MAX_ANSWER = 6_291_556
+_TOO_LARGE = json.dumps(
+    {
+        "errorMessage": f"Response payload size exceeded maximum allowed payload size ({MAX_ANSWER} bytes).",
+        "errorType": "Function.ResponseSizeTooLarge",
+    }
+).encode()
+
+
+def run():
+    stream = CallStream()
+    output = Output()
+    output.install()
+    logs.set_up(output.write_line)
+    handler.set_search_path()
+    try:
+        function = handler.load(os.environ.get("_HANDLER", ""))
+    except Exception as exception:
+        stream.init_error(_report(failures.error_object(exception)))
+        sys.exit(1)
+    stream.ready()
+    serve(stream, output, function)
+
+
+def serve(stream, output, function):
+    """A call costs one read and one write beside the handler."""
+    trace = os.environ.get("_X_AMZN_TRACE_ID")
+    while (call := stream.next_call()) is not None:
+        number, meta, body = call
+        meta = json.loads(meta)
+        logs.request_id = meta["id"]
+        if meta.get("trace") != trace:
+            trace = meta.get("trace")
+            _set_trace(trace)
+        # Nothing of a call outlives it here: an event may be 6 MB.
+        del call
+        answered, payload = _answer(function, meta, body)
+        del body
+        output.flush()
+        if not answered:
+            stream.fail(number, payload, output.mark())
+        elif len(payload) > MAX_ANSWER:
+            stream.fail(number, _TOO_LARGE, output.mark())
+        else:
+            stream.respond(number, payload, output.mark())
+        del payload
+
+
+def _answer(function, meta, body):
+    """Runs the handler: True and the answer, or False and the error object, as bytes."""
+    try:
+        context = LambdaContext(meta)
+        return True, answers.encode(function(_event(body), context))
+    except Exception as exception:
+        return False, _report(failures.error_object(exception, meta["id"]))
+
+
+def _event(body):
+    if not body:
+        return {}
+    try:
+        return json.loads(body)
+    except Exception as error:
+        raise failures.Fault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from None
+
+
+def _set_trace(trace):
+    if trace is None:
+        os.environ.pop("_X_AMZN_TRACE_ID", None)
+    else:
+        os.environ["_X_AMZN_TRACE_ID"] = trace
+
+
+def _report(error):
+    """Logs an error and returns it as the caller gets it."""
+    logs.write_line(logs.error_entry(error))
+    payload = _error_bytes(error)
+    if len(payload) <= MAX_PAYLOAD:
+        return payload
+    # An error is one frame. The longest JSON form of a character (`\u0000`) is six bytes.
+    cut = error["errorMessage"][: MAX_PAYLOAD // 8]
+    return _error_bytes({**error, "errorMessage": cut, "stackTrace": []})
+
+
+def _error_bytes(error):
+    try:
+        return answers.to_json(error).encode("utf-8")
+    except UnicodeEncodeError:
+        # Half a surrogate pair in a message; escaped, it is valid JSON.
+        return json.dumps(error).encode("ascii")
