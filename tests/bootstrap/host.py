@@ -24,6 +24,7 @@ READY, INIT_ERROR, INVOKE, BODY, RESPONSE, ERROR = 0x50, 0x51, 0x60, 0x61, 0x70,
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:suite"
 WAIT_SECONDS = 20
+CALL_STREAM = 3
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Answer:
 class Host:
     """Starts a runtime and calls it; use as a context manager."""
 
-    def __init__(self, command, task_root, handler, execution_env, environment=()):
+    def __init__(self, command, task_root, handler, execution_env, environment=(), reading=True):
         ours, theirs = socket.socketpair()
         ours.settimeout(WAIT_SECONDS)
         self.socket = ours
@@ -53,13 +54,15 @@ class Host:
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         self.process = subprocess.Popen(
-            _with_descriptor_three(command, theirs.fileno()),
+            command,
             cwd=task_root,
             env=lambda_environment(task_root, handler, execution_env) | dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=out_write,
             stderr=err_write,
-            pass_fds=[theirs.fileno()],
+            # Descriptor 3 is where the agent leaves the stream. Nothing can be in its place that the child still needs.
+            preexec_fn=lambda: os.dup2(theirs.fileno(), CALL_STREAM),
+            pass_fds=[CALL_STREAM],
         )
         theirs.close()
         os.close(out_write)
@@ -68,8 +71,8 @@ class Host:
             threading.Thread(target=self._read, args=(stream, descriptor), daemon=True)
             for stream, descriptor in ((1, out_read), (2, err_read))
         ]
-        for reader in self.readers:
-            reader.start()
+        if reading:
+            self.start_reading()
 
     def __enter__(self):
         return self
@@ -78,6 +81,10 @@ class Host:
         self.socket.close()
         self.process.kill()
         self.process.wait()
+
+    def start_reading(self):
+        for reader in self.readers:
+            reader.start()
 
     def _read(self, stream, descriptor):
         with open(descriptor, "rb", buffering=0) as pipe:
@@ -152,13 +159,6 @@ class Host:
         return code
 
 
-def _with_descriptor_three(command, descriptor):
-    """Moves the socket to descriptor 3, where the agent leaves it."""
-    if descriptor == 3:
-        return command
-    return ["/bin/sh", "-c", f'exec 3<&{descriptor} {descriptor}<&-; exec "$@"', "sh", *command]
-
-
 def lambda_environment(task_root, handler, execution_env):
     return {
         "_HANDLER": handler,
@@ -185,14 +185,15 @@ def request_id(call):
     return f"00000000-0000-4000-8000-{call:012x}"
 
 
-def invoke_meta(call, **fields):
+def invoke_meta(call, without=(), **fields):
     meta = {
         "id": request_id(call),
         "deadline": int(time.time() * 1000) + 3000,
         "arn": ARN,
         "trace": f"Root=1-00000000-{call:024x};Parent=0000000000000001;Sampled=1",
     }
-    return json.dumps(meta | fields).encode()
+    meta = {name: value for name, value in (meta | fields).items() if name not in without}
+    return json.dumps(meta).encode()
 
 
 def invoke_frames(call, event, **fields):

@@ -11,8 +11,8 @@ use std::time::Duration;
 use rustix::fs::Mode;
 use rustix::process::umask;
 use warren_protocol::{
-    AGENT_SOCKET, FrameKind, Hello, MAX_HELLO_PAYLOAD, START_FILE, StartFile, StreamKind, VERSION, Welcome,
-    encode_welcome,
+    AGENT_SOCKET, FrameKind, Hello, MAX_HELLO_PAYLOAD, START_FILE, StartFile, StreamKind, VERSION,
+    Welcome, encode_welcome,
 };
 
 use crate::frames::{invalid, read_frame};
@@ -39,9 +39,13 @@ impl Channel {
         let text = fs::read(&path).map_err(|error| format!("can't read {name}: {error}"))?;
         fs::remove_file(&path).map_err(|error| format!("can't remove {name}: {error}"))?;
         // The parser's message never quotes the secret.
-        let start: StartFile = serde_json::from_slice(&text).map_err(|error| format!("{name}: {error}"))?;
+        let start: StartFile =
+            serde_json::from_slice(&text).map_err(|error| format!("{name}: {error}"))?;
         if start.version != VERSION {
-            return Err(format!("{name} is of version {}, this agent speaks {VERSION}", start.version));
+            return Err(format!(
+                "{name} is of version {}, this agent speaks {VERSION}",
+                start.version
+            ));
         }
         let listener = bind(&folder.join(AGENT_SOCKET))?;
         Ok(Self { start, listener })
@@ -75,7 +79,10 @@ impl Channel {
         let hello = Hello::parse(&frame.payload).map_err(invalid)?;
         hello.check(&self.start).map_err(invalid)?;
         let mut answer = Vec::new();
-        encode_welcome(&mut answer, &Welcome::new(&self.start.secret, &hello, env!("CARGO_PKG_VERSION")));
+        encode_welcome(
+            &mut answer,
+            &Welcome::new(&self.start.secret, &hello, env!("CARGO_PKG_VERSION")),
+        );
         io.write_all(&answer)?;
         stream.set_read_timeout(None)?;
         stream.set_write_timeout(None)?;
@@ -87,7 +94,9 @@ fn bind(path: &Path) -> Result<UnixListener, String> {
     let name = path.display();
     // A socket may be left from an agent before this one in the same folder.
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(format!("can't remove {name}: {error}")),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(format!("can't remove {name}: {error}"));
+        }
         _ => {}
     }
     // By the mask, so that there is no moment in which others could connect.
@@ -95,6 +104,7 @@ fn bind(path: &Path) -> Result<UnixListener, String> {
     let listener = UnixListener::bind(path);
     umask(before);
     let listener = listener.map_err(|error| format!("can't bind {name}: {error}"))?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|error| format!("chmod {name}: {error}"))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+        .map_err(|error| format!("chmod {name}: {error}"))?;
     Ok(listener)
 }

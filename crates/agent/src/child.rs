@@ -8,8 +8,9 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, write};
 use rustix::process::{Gid, Resource, Rlimit, Uid, chdir, setrlimit, setsid, umask};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
-    set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
 };
 
 /// All that the child needs, prepared before the fork.
@@ -77,7 +78,10 @@ impl Failure {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let [step, errno @ ..] = *bytes.first_chunk::<5>()?;
         let step = STEPS.into_iter().find(|known| *known as u8 == step)?;
-        Some(Self { step, errno: Errno::from_raw_os_error(i32::from_ne_bytes(errno)) })
+        Some(Self {
+            step,
+            errno: Errno::from_raw_os_error(i32::from_ne_bytes(errno)),
+        })
     }
 
     /// The failure in words.
@@ -91,7 +95,9 @@ impl Failure {
             Step::User => "setresuid",
             Step::Capabilities => "capset",
             Step::NoNewPrivileges => "no_new_privs",
-            Step::Directory => return format!("chdir {}: {}", directory.to_string_lossy(), self.errno),
+            Step::Directory => {
+                return format!("chdir {}: {}", directory.to_string_lossy(), self.errno);
+            }
             Step::Execute => return format!("exec {}: {}", program.to_string_lossy(), self.errno),
         };
         format!("{what}: {}", self.errno)
@@ -123,11 +129,14 @@ unsafe fn prepare(plan: &Plan<'_>) -> Result<std::convert::Infallible, Failure> 
     }
     close_others_on_exec(plan.stdio.len() + usize::from(plan.call.is_some()));
 
-    setrlimit(Resource::Nofile, plan.open_files.clone()).map_err(at(Step::Limits))?;
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Nofile, plan.open_files).map_err(at(Step::Limits))?;
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
     setrlimit(Resource::Core, none).map_err(at(Step::Limits))?;
-    if let Some(processes) = &plan.processes {
-        setrlimit(Resource::Nproc, processes.clone()).map_err(at(Step::Limits))?;
+    if let Some(processes) = plan.processes {
+        setrlimit(Resource::Nproc, processes).map_err(at(Step::Limits))?;
     }
 
     // Needs SETPCAP, which the agent does not hold in a sandbox; what stays in the set there can't be had with no_new_privs.
@@ -139,7 +148,11 @@ unsafe fn prepare(plan: &Plan<'_>) -> Result<std::convert::Infallible, Failure> 
     set_thread_res_uid(plan.uid, plan.uid, plan.uid).map_err(at(Step::User))?;
     // Leaving uid 0 has cleared all but the inheritable set, unless securebits say otherwise.
     let none = CapabilitySet::empty();
-    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    let none = CapabilitySets {
+        effective: none,
+        permitted: none,
+        inheritable: none,
+    };
     set_capabilities(None, none).map_err(at(Step::Capabilities))?;
     match clear_ambient_capability_set() {
         // A kernel without ambient capabilities.
@@ -150,16 +163,31 @@ unsafe fn prepare(plan: &Plan<'_>) -> Result<std::convert::Infallible, Failure> 
     // As the runtime's user, who may not be allowed to.
     chdir(plan.directory).map_err(at(Step::Directory))?;
     // SAFETY: both arrays are null-terminated and hold C strings, by this function's contract.
-    unsafe { libc::execve(plan.arguments[0], plan.arguments.as_ptr(), plan.environment.as_ptr()) };
+    unsafe {
+        libc::execve(
+            plan.arguments[0],
+            plan.arguments.as_ptr(),
+            plan.environment.as_ptr(),
+        )
+    };
     Err(at(Step::Execute)(last_errno()))
 }
 
 /// Gives every signal its default, and blocks none: Rust ignores SIGPIPE and the agent blocks SIGCHLD, and both would outlive exec.
 fn reset_signals() {
-    // SAFETY: the set is initialised by sigemptyset; setting a default handler for a number that can't have one only fails.
+    // A kernel sigaction of zeroes: default action, no flags, nothing blocked.
+    let default = [0u64; 4];
+    // SAFETY: the kernel reads the 32 bytes given, and refuses signals whose action can't be set. The set is initialised by sigemptyset.
     unsafe {
         for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+            // Not through libc, which keeps two signals to itself.
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &default,
+                ptr::null::<u64>(),
+                mem::size_of::<u64>(),
+            );
         }
         let mut none = mem::zeroed();
         libc::sigemptyset(&mut none);
@@ -179,7 +207,12 @@ fn duplicate(fd: &OwnedFd, number: c_int) -> Result<(), Errno> {
 fn close_others_on_exec(first: usize) {
     // SAFETY: close_range takes three integers and with this flag closes nothing yet.
     let done = unsafe {
-        libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+        libc::syscall(
+            libc::SYS_close_range,
+            first as libc::c_uint,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
     };
     if done == 0 {
         return;
@@ -209,10 +242,27 @@ mod tests {
 
     #[test]
     fn failures_survive_the_pipe() {
-        let failure = Failure { step: Step::Execute, errno: Errno::NOENT };
-        assert_eq!(Failure::decode(&failure.encode()), Some(Failure { step: Step::Execute, errno: Errno::NOENT }));
-        assert_eq!(failure.describe(c"/x", c"/"), "exec /x: No such file or directory (os error 2)");
+        let failure = Failure {
+            step: Step::Execute,
+            errno: Errno::NOENT,
+        };
+        assert_eq!(
+            Failure::decode(&failure.encode()),
+            Some(Failure {
+                step: Step::Execute,
+                errno: Errno::NOENT
+            })
+        );
+        assert_eq!(
+            failure.describe(c"/x", c"/"),
+            "exec /x: No such file or directory (os error 2)"
+        );
         assert_eq!(Failure::decode(b""), None);
-        assert!(STEPS.iter().enumerate().all(|(index, step)| *step as usize == index + 1));
+        assert!(
+            STEPS
+                .iter()
+                .enumerate()
+                .all(|(index, step)| *step as usize == index + 1)
+        );
     }
 }

@@ -21,7 +21,11 @@ impl Alarm {
         let mut set = lock(&self.set);
         match deadline.remaining_ms {
             // A time too far to be represented never comes.
-            Some(ms) => *set = Instant::now().checked_add(Duration::from_millis(ms)).map(|at| (deadline.call, at)),
+            Some(ms) => {
+                *set = Instant::now()
+                    .checked_add(Duration::from_millis(ms))
+                    .map(|at| (deadline.call, at))
+            }
             None => *set = set.filter(|(call, _)| *call != deadline.call),
         }
         self.changed.notify_one();
@@ -37,14 +41,20 @@ impl Alarm {
         let mut set = lock(&self.set);
         loop {
             set = match *set {
-                None => self.changed.wait(set).unwrap_or_else(PoisonError::into_inner),
+                None => self
+                    .changed
+                    .wait(set)
+                    .unwrap_or_else(PoisonError::into_inner),
                 Some((call, at)) => {
                     let rest = at.saturating_duration_since(Instant::now());
                     if rest.is_zero() {
                         *set = None;
                         return call;
                     }
-                    self.changed.wait_timeout(set, rest).unwrap_or_else(PoisonError::into_inner).0
+                    self.changed
+                        .wait_timeout(set, rest)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
                 }
             };
         }
@@ -68,12 +78,27 @@ mod tests {
     #[test]
     fn the_newest_deadline_counts() {
         let alarm = Alarm::default();
-        alarm.apply(Deadline { call: 1, remaining_ms: Some(0) });
-        alarm.apply(Deadline { call: 2, remaining_ms: Some(5) });
-        alarm.apply(Deadline { call: 1, remaining_ms: None });
+        alarm.apply(Deadline {
+            call: 1,
+            remaining_ms: Some(0),
+        });
+        alarm.apply(Deadline {
+            call: 2,
+            remaining_ms: Some(5),
+        });
+        alarm.apply(Deadline {
+            call: 1,
+            remaining_ms: None,
+        });
         assert_eq!(alarm.wait(), 2);
-        alarm.apply(Deadline { call: 3, remaining_ms: Some(u64::MAX) });
-        alarm.apply(Deadline { call: 3, remaining_ms: None });
+        alarm.apply(Deadline {
+            call: 3,
+            remaining_ms: Some(u64::MAX),
+        });
+        alarm.apply(Deadline {
+            call: 3,
+            remaining_ms: None,
+        });
         assert_eq!(*lock(&alarm.set), None);
     }
 }

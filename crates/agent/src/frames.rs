@@ -9,7 +9,10 @@ pub(crate) fn read_frame(stream: &mut impl Read, limit: u32) -> io::Result<Optio
         return Ok(None);
     };
     if header.length > limit {
-        return Err(invalid(format!("{} frame of {} bytes, the limit is {limit}", header.kind, header.length)));
+        return Err(invalid(format!(
+            "{} frame of {} bytes, the limit is {limit}",
+            header.kind, header.length
+        )));
     }
     let mut payload = vec![0; header.length as usize];
     stream.read_exact(&mut payload)?;

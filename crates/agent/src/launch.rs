@@ -40,11 +40,19 @@ impl Launch {
     /// # Errors
     /// What can't be started this way, for the host.
     pub(crate) fn new(claim: &Claim) -> Result<Self, String> {
-        let text = |what: &str, text: &str| CString::new(text).map_err(|_| format!("{what} contains a zero byte"));
-        let arguments = claim.command.iter().map(|a| text("the command", a)).collect::<Result<Vec<_>, _>>()?;
+        let text = |what: &str, text: &str| {
+            CString::new(text).map_err(|_| format!("{what} contains a zero byte"))
+        };
+        let arguments = claim
+            .command
+            .iter()
+            .map(|a| text("the command", a))
+            .collect::<Result<Vec<_>, _>>()?;
         match claim.command.first() {
             Some(program) if program.starts_with('/') => {}
-            Some(program) => return Err(format!("the program {program:?} is not an absolute path")),
+            Some(program) => {
+                return Err(format!("the program {program:?} is not an absolute path"));
+            }
             None => return Err("the command is empty".to_owned()),
         }
         let environment = claim.environment.iter().map(|(name, value)| {
@@ -55,7 +63,10 @@ impl Launch {
         });
         // u32::MAX means "leave as it is" to the kernel.
         if claim.uid == 0 || claim.uid == u32::MAX || claim.gid == u32::MAX {
-            return Err(format!("a runtime can't run as uid {} and gid {}", claim.uid, claim.gid));
+            return Err(format!(
+                "a runtime can't run as uid {} and gid {}",
+                claim.uid, claim.gid
+            ));
         }
         Ok(Self {
             arguments,
@@ -73,14 +84,23 @@ impl Launch {
     /// # Errors
     /// Which step failed and why, for the host.
     pub(crate) fn spawn(&self, stdio: Stdio) -> Result<Pid, String> {
-        let Stdio { stdin, stdout, stderr, call } = stdio;
+        let Stdio {
+            stdin,
+            stdout,
+            stderr,
+            call,
+        } = stdio;
         let describe = |error: io::Error| format!("can't prepare the start: {error}");
         // Out of the way of the numbers that they will get.
-        let lift = |fd: &OwnedFd| fcntl_dupfd_cloexec(fd, FIRST_FREE).map_err(|error| describe(error.into()));
+        let lift = |fd: &OwnedFd| {
+            fcntl_dupfd_cloexec(fd, FIRST_FREE).map_err(|error| describe(error.into()))
+        };
         let lifted = [lift(&stdin)?, lift(&stdout)?, lift(&stderr)?];
         let call = call.as_ref().map(lift).transpose()?;
-        let (failure, report) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| describe(error.into()))?;
-        let report = lift(&report)?;
+        let (failure, low_report) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(|error| describe(error.into()))?;
+        let report = lift(&low_report)?;
+        drop(low_report);
 
         let plan = Plan {
             arguments: &pointers(&self.arguments),
@@ -89,7 +109,9 @@ impl Launch {
             uid: self.uid,
             gid: self.gid,
             open_files: within_hard_limit(Resource::Nofile, self.open_files),
-            processes: self.processes.map(|count| within_hard_limit(Resource::Nproc, count)),
+            processes: self
+                .processes
+                .map(|count| within_hard_limit(Resource::Nproc, count)),
             stdio: &lifted,
             call: call.as_ref(),
             report: &report,
@@ -104,7 +126,9 @@ impl Launch {
         // The last writing end is the child's, and its exec closes it.
         drop(report);
         let mut bytes = Vec::new();
-        File::from(failure).read_to_end(&mut bytes).map_err(describe)?;
+        File::from(failure)
+            .read_to_end(&mut bytes)
+            .map_err(describe)?;
         match Failure::decode(&bytes) {
             None => Ok(pid),
             Some(failure) => Err(failure.describe(&self.arguments[0], &self.directory)),
@@ -116,12 +140,19 @@ impl Launch {
 fn within_hard_limit(resource: Resource, wanted: u64) -> Rlimit {
     let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
     let value = Some(wanted.min(most));
-    Rlimit { current: value, maximum: value }
+    Rlimit {
+        current: value,
+        maximum: value,
+    }
 }
 
 /// A null-terminated array for exec.
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+    strings
+        .iter()
+        .map(|string| string.as_ptr())
+        .chain([ptr::null()])
+        .collect()
 }
 
 #[cfg(test)]
@@ -149,9 +180,18 @@ mod tests {
     #[test]
     fn refuses_claims_that_make_no_sense() {
         assert_eq!(refusal(|c| c.command.clear()), "the command is empty");
-        assert_eq!(refusal(|c| c.command[0] = "sh".into()), "the program \"sh\" is not an absolute path");
-        assert_eq!(refusal(|c| c.command.push("a\0b".into())), "the command contains a zero byte");
-        assert_eq!(refusal(|c| c.uid = 0), "a runtime can't run as uid 0 and gid 1000");
+        assert_eq!(
+            refusal(|c| c.command[0] = "sh".into()),
+            "the program \"sh\" is not an absolute path"
+        );
+        assert_eq!(
+            refusal(|c| c.command.push("a\0b".into())),
+            "the command contains a zero byte"
+        );
+        assert_eq!(
+            refusal(|c| c.uid = 0),
+            "a runtime can't run as uid 0 and gid 1000"
+        );
         let named = refusal(|c| drop(c.environment.insert("A=B".into(), "1".into())));
         assert_eq!(named, "\"A=B\" is not a name of an environment variable");
     }

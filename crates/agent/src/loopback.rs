@@ -6,7 +6,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 /// Brings `lo` up if it is down. A sandbox without a network may lack even that, and without the right to do so it is left as it is: binding
 /// will tell.
 pub(crate) fn bring_up() {
-    let Ok(socket) = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None) else {
+    let Ok(socket) = socket_with(
+        AddressFamily::INET,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    ) else {
         return;
     };
     // SAFETY: all bytes zero is a valid ifreq.

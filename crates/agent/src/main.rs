@@ -30,7 +30,9 @@ use crate::report::report;
 use crate::supervisor::Supervisor;
 
 fn main() -> ExitCode {
-    let folder = std::env::args_os().nth(1).map_or_else(|| PathBuf::from(CHANNEL_FOLDER), PathBuf::from);
+    let folder = std::env::args_os()
+        .nth(1)
+        .map_or_else(|| PathBuf::from(CHANNEL_FOLDER), PathBuf::from);
     let Err(error) = run(folder);
     report(error);
     ExitCode::FAILURE

@@ -35,7 +35,10 @@ enum Attempt {
 
 impl Outbox {
     pub(crate) fn new(stream: UnixStream) -> Self {
-        Self { stream, queue: Mutex::default() }
+        Self {
+            stream,
+            queue: Mutex::default(),
+        }
     }
 
     /// The descriptor, to wait for.
@@ -109,7 +112,11 @@ impl Outbox {
             return Ok(Some(0));
         }
         loop {
-            match send(&self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            match send(
+                &self.stream,
+                bytes,
+                SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+            ) {
                 Ok(count) => return Ok(Some(count)),
                 Err(Errno::AGAIN) => return Ok(None),
                 Err(Errno::INTR) => {}

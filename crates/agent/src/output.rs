@@ -68,7 +68,12 @@ impl Output {
             frame: Vec::new(),
         };
         let exited = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let output = Self { pipes: [out_read, err_read], exited, outbox, forward: Mutex::new(forward) };
+        let output = Self {
+            pipes: [out_read, err_read],
+            exited,
+            outbox,
+            forward: Mutex::new(forward),
+        };
         Ok((output, [out_write, err_write]))
     }
 
@@ -101,14 +106,21 @@ impl Output {
                 asked.push((Source::Exited, PollFd::new(&self.exited, PollFlags::IN)));
             }
             if dropped || self.outbox.is_waiting() {
-                asked.push((Source::Host, PollFd::new(self.outbox.stream(), PollFlags::OUT)));
+                asked.push((
+                    Source::Host,
+                    PollFd::new(self.outbox.stream(), PollFlags::OUT),
+                ));
             }
             let (sources, mut fds): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
             if let Err(error) = wait_ready(&mut fds, rest) {
                 report(format_args!("waiting for output: {error}"));
                 return;
             }
-            for (source, _) in sources.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty()) {
+            for (source, _) in sources
+                .iter()
+                .zip(&fds)
+                .filter(|(_, fd)| !fd.revents().is_empty())
+            {
                 match source {
                     Source::Pipe(index) => {
                         lock(&self.forward).take(self, *index, READ_SIZE);
@@ -158,10 +170,18 @@ impl Forward {
                 return 0;
             }
         };
+        // What was lost before comes before, also in marks.
+        let announced = self.announce_dropped(&output.outbox);
         self.mark = self.mark.wrapping_add(count as u32);
-        let delivered = self.announce_dropped(&output.outbox) && {
+        let delivered = announced && {
             self.frame.clear();
-            encode_log(&mut self.frame, STREAMS[index], now_us(), &self.buffer[..count], self.mark);
+            encode_log(
+                &mut self.frame,
+                STREAMS[index],
+                now_us(),
+                &self.buffer[..count],
+                self.mark,
+            );
             output.outbox.send(&self.frame, HOST_PATIENCE)
         };
         if !delivered {
@@ -175,9 +195,18 @@ impl Forward {
         if self.dropped == 0 {
             return true;
         }
-        let notice = format!("[warren: {} bytes of output dropped: the log could not be delivered]\n", self.dropped);
+        let notice = format!(
+            "[warren: {} bytes of output dropped: the log could not be delivered]\n",
+            self.dropped
+        );
         self.frame.clear();
-        encode_log(&mut self.frame, OutputStream::Stderr, now_us(), notice.as_bytes(), self.mark);
+        encode_log(
+            &mut self.frame,
+            OutputStream::Stderr,
+            now_us(),
+            notice.as_bytes(),
+            self.mark,
+        );
         let sent = outbox.send(&self.frame, Duration::ZERO);
         if sent {
             self.dropped = 0;
@@ -195,5 +224,7 @@ fn new_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 fn now_us() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_micros() as u64)
 }

@@ -10,7 +10,10 @@ pub(crate) fn wait_ready(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> i
     loop {
         let rest = end.map(|end| {
             let rest = end.saturating_duration_since(Instant::now());
-            Timespec { tv_sec: rest.as_secs() as i64, tv_nsec: i64::from(rest.subsec_nanos()) }
+            Timespec {
+                tv_sec: rest.as_secs() as i64,
+                tv_nsec: i64::from(rest.subsec_nanos()),
+            }
         });
         match poll(fds, rest.as_ref()) {
             Err(Errno::INTR) => {}

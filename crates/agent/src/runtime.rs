@@ -35,25 +35,41 @@ impl Runtime {
         supervisor: &Arc<Supervisor>,
     ) -> Result<Arc<Self>, String> {
         let launch = Launch::new(claim)?;
-        let (output, [stdout, stderr]) = Output::new(Arc::clone(outbox)).map_err(|error| format!("pipe: {error}"))?;
+        let (output, [stdout, stderr]) =
+            Output::new(Arc::clone(outbox)).map_err(|error| format!("pipe: {error}"))?;
         let output = Arc::new(output);
         let (call, session) = match claim.interface {
             Interface::Stream => (Some(OwnedFd::from(call_stream)), None),
             Interface::RuntimeApi => {
-                let broken = Arc::clone(supervisor);
-                let session = Session::new(call_stream, Arc::clone(&output), move || broken.kill());
+                let session =
+                    Session::new(call_stream, Arc::clone(&output), Arc::clone(supervisor));
                 let session = Arc::new(session);
                 supervisor.api.serve(Arc::clone(&session))?;
                 (None, Some(session))
             }
         };
-        let stdin = File::open("/dev/null").map_err(|error| format!("/dev/null: {error}"))?.into();
-        let pid = launch.spawn(Stdio { stdin, stdout, stderr, call })?;
-        let runtime = Arc::new(Self { pid, output, status: Mutex::new(None) });
+        let stdin = File::open("/dev/null")
+            .map_err(|error| format!("/dev/null: {error}"))?
+            .into();
+        let pid = launch
+            .spawn(Stdio {
+                stdin,
+                stdout,
+                stderr,
+                call,
+            })
+            .inspect_err(|_| supervisor.api.stop())?;
+        let runtime = Arc::new(Self {
+            pid,
+            output,
+            status: Mutex::new(None),
+        });
 
         let watched = Arc::clone(&runtime);
         let (outbox, supervisor) = (Arc::clone(outbox), Arc::clone(supervisor));
-        let started = spawn("output", move || watched.watch(session.as_deref(), &outbox, &supervisor));
+        let started = spawn("output", move || {
+            watched.watch(session.as_deref(), &outbox, &supervisor)
+        });
         if let Err(error) = started {
             kill_all(pid);
             return Err(format!("can't start a thread: {error}"));
@@ -73,6 +89,7 @@ impl Runtime {
         kill_all(self.pid);
         self.output.drain();
         if let Some(session) = session {
+            supervisor.api.stop();
             session.close();
         }
         let exited = lock(&self.status).take().unwrap_or_else(|| {

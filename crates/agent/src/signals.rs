@@ -54,7 +54,10 @@ fn reap(supervisor: &Supervisor) {
 }
 
 fn describe(status: WaitStatus) -> Option<Exited> {
-    status.exit_status().map(Exited::Code).or_else(|| status.terminating_signal().map(Exited::Signal))
+    status
+        .exit_status()
+        .map(Exited::Code)
+        .or_else(|| status.terminating_signal().map(Exited::Signal))
 }
 
 /// Sends SIGKILL to all processes but this one. Only for PID 1: elsewhere this would reach far beyond the runtime.

@@ -10,6 +10,7 @@
 
 use std::os::unix::net::UnixStream;
 use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 use std::{io, mem};
@@ -51,7 +52,12 @@ struct State {
 
 impl Supervisor {
     pub(crate) fn new() -> Self {
-        Self { alarm: Alarm::default(), api: ApiServer::default(), state: Mutex::default(), ended: Condvar::new() }
+        Self {
+            alarm: Alarm::default(),
+            api: ApiServer::default(),
+            state: Mutex::default(),
+            ended: Condvar::new(),
+        }
     }
 
     /// Takes the control stream; a second one is closed.
@@ -65,7 +71,9 @@ impl Supervisor {
             let outbox = Arc::new(Outbox::new(stream));
             state.control = Some(Arc::clone(&outbox));
             let supervisor = Arc::clone(self);
-            spawn("control", move || control::serve(reader, &outbox, &supervisor))
+            spawn("control", move || {
+                control::serve(reader, &outbox, &supervisor)
+            })
         });
         if let Err(error) = outcome {
             report(format_args!("control stream: {error}"));
@@ -102,6 +110,17 @@ impl Supervisor {
         }
     }
 
+    /// Sends SIGKILL to every process of the runtime, unless its session has been closed: it has ended then, and the next may run.
+    pub(crate) fn kill_unless(&self, closed: &AtomicBool) {
+        // A session is closed before the state forgets its runtime, so under the lock the flag is about the one that is killed.
+        let state = lock(&self.state);
+        if let Some(runtime) = &state.runtime
+            && !closed.load(Ordering::SeqCst)
+        {
+            kill_all(runtime.pid);
+        }
+    }
+
     /// Ends the runtime, with a grace, and then the agent.
     pub(crate) fn shutdown(self: &Arc<Self>, shutdown: Shutdown) -> io::Result<()> {
         let supervisor = Arc::clone(self);
@@ -125,8 +144,13 @@ impl Supervisor {
 
     fn wait_for_end(&self, patience: Duration) -> bool {
         let state = lock(&self.state);
-        let outcome = self.ended.wait_timeout_while(state, patience, |state| state.runtime.is_some());
-        !outcome.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        let outcome = self
+            .ended
+            .wait_timeout_while(state, patience, |state| state.runtime.is_some());
+        !outcome
+            .unwrap_or_else(PoisonError::into_inner)
+            .1
+            .timed_out()
     }
 
     fn start_if_ready(self: &Arc<Self>) {
@@ -138,7 +162,8 @@ impl Supervisor {
         if state.claim.is_none() || state.call_stream.is_none() {
             return;
         }
-        let (Some(claim), Some(call_stream)) = (state.claim.take(), state.call_stream.take()) else {
+        let (Some(claim), Some(call_stream)) = (state.claim.take(), state.call_stream.take())
+        else {
             return;
         };
         let outbox = Arc::clone(control);

@@ -7,7 +7,11 @@ const STACK: usize = 128 * 1024;
 
 /// Starts a thread that nobody waits for.
 pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    Builder::new().name(name.to_owned()).stack_size(STACK).spawn(body).map(drop)
+    Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK)
+        .spawn(body)
+        .map(drop)
 }
 
 /// Locks. A panic ends the process (see `hardening`), so a poisoned lock is never seen.

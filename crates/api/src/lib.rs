@@ -1,1 +1,13 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod auth;
+mod control;
+mod edge;
+pub mod lambda;
+mod native;
+mod state;
+mod sts;
+
+pub use control::{control_router, serve_control};
+pub use state::Api;

@@ -1,1 +1,16 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod call_channel;
+mod control;
+mod dispatch;
+mod environment;
+mod instance;
+mod invocation;
+mod invoker;
+mod launch;
+mod recorder;
+
+pub use invocation::{Completed, Invocation, InvokeError};
+pub use invoker::{Invoker, Parts};
+pub use launch::{Engines, Launcher};

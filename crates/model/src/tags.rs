@@ -6,7 +6,7 @@ use crate::{EngineName, Invalid, Route};
 pub type Tags = BTreeMap<String, String>;
 
 /// Most tags of one function (Lambda API reference, TagResource).
-pub const MAX_TAGS: usize = 50;
+const MAX_TAGS: usize = 50;
 
 /// The engine that the tag `warren:engine` chooses, if it is there.
 pub fn engine_from_tags(tags: &Tags) -> Result<Option<EngineName>, Invalid> {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::ProtocolError;
 use crate::frame::FrameKind;
@@ -241,16 +241,17 @@ pub struct Deadline {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ErrorObject {
     /// The kind of error, such as `ValueError` or `Function.ResponseSizeTooLarge`.
-    #[serde(rename = "errorType", default)]
+    #[serde(rename = "errorType", default, deserialize_with = "or_default")]
     pub error_type: String,
     /// The message.
-    #[serde(rename = "errorMessage", default)]
+    #[serde(rename = "errorMessage", default, deserialize_with = "or_default")]
     pub error_message: String,
     /// The stack; JavaScript names it `trace`.
     #[serde(
         rename = "stackTrace",
         alias = "trace",
         default,
+        deserialize_with = "or_default",
         skip_serializing_if = "Option::is_none"
     )]
     pub stack_trace: Option<Vec<String>>,
@@ -275,6 +276,16 @@ impl ErrorObject {
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings are always JSON")
     }
+}
+
+/// A function may put anything anywhere: a member of another type counts as absent, so that it does not hide the others.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned + Default,
+{
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
 }
 
 /// Reads a JSON payload of the given kind.

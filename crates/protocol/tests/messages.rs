@@ -259,6 +259,8 @@ fn error_objects_of_both_languages() {
     let python = ErrorObject::parse(br#"{"errorType":"E","errorMessage":"m","stackTrace":["a"]}"#);
     let javascript = ErrorObject::parse(br#"{"errorType":"E","errorMessage":"m","trace":["a"]}"#);
     assert_eq!(python, javascript);
+    let odd = br#"{"errorType":"E","errorMessage":null,"stackTrace":[["f",1]],"more":1}"#;
+    assert_eq!(ErrorObject::parse(odd), Some(ErrorObject::new("E", "")));
     assert_eq!(ErrorObject::parse(b"oops"), None);
     let json = ErrorObject::new("E", "m").to_json();
     assert_eq!(json, br#"{"errorType":"E","errorMessage":"m"}"#);

@@ -1,1 +1,19 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod error;
+mod holds;
+mod prepare;
+mod registry;
+mod request;
+mod routes;
+mod snapshot;
+mod states;
+mod sweep;
+
+pub use error::RegistryError;
+pub use holds::Hold;
+pub use prepare::{Prepare, PrepareError, Refusal};
+pub use registry::{Parts, Registry};
+pub use request::{ConfigPatch, Created, Guard, NewFunction, Publish, Updated};
+pub use snapshot::{Entry, NotFound, NotReady, Snapshot};

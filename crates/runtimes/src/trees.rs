@@ -15,11 +15,16 @@ use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::builder::{self, Places, StepFault};
+use crate::builder::{self, Places};
 use crate::command::Log;
 use crate::lock::Lock;
 use crate::progress::Progress;
 use crate::recipe::{Recipe, TreeDigest};
+
+mod error;
+
+pub use error::{BuildFailure, TreeError};
+use error::{at, build_error};
 
 /// Describes a finished tree, beside its `rootfs`.
 const TREE_FILE: &str = "tree.toml";
@@ -29,71 +34,6 @@ const BUILDING: &str = ".building-";
 const HOST_TOOLS: [&str; 4] = ["mmdebstrap", "tar", "bash", "chroot"];
 /// Where programs of the host are looked for beside PATH: a user's PATH may lack them.
 const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
-
-/// A tree that could not be had.
-#[derive(Debug, thiserror::Error)]
-pub enum TreeError {
-    /// Unpacking Debian packages with their owners needs root.
-    #[error(
-        "the root file system of {recipe} is not built yet, and building it needs root: start Warren as root once, or build it with `sudo warren runtimes build {recipe}`"
-    )]
-    NeedsRoot {
-        /// The recipe at hand.
-        recipe: String,
-    },
-    /// A program that the build calls is not on this machine.
-    #[error(
-        "building the root file system of {recipe} needs {tool:?} on this machine, and it is not there: `make setup` installs it"
-    )]
-    MissingTool {
-        /// The recipe at hand.
-        recipe: String,
-        /// The program.
-        tool: String,
-    },
-    /// A step of the build failed.
-    #[error(transparent)]
-    Build(#[from] Box<BuildFailure>),
-    /// The cache folder does not do what folders do.
-    #[error("the cache of root file systems: {path}: {source}", path = path.display())]
-    Cache {
-        /// The file or folder at hand.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The log of a build could not be written.
-    #[error("the log of a tree build can't be written: {reason}")]
-    Log {
-        /// What went wrong.
-        reason: String,
-    },
-}
-
-/// A build that failed: where, why, and what to do.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "building the root file system of {recipe} failed in step {step} of {steps} ({text}): {reason}\n{tail}\nThe whole log: {log}\nNext: {next}",
-    log = log.display()
-)]
-pub struct BuildFailure {
-    /// The recipe at hand.
-    pub recipe: String,
-    /// The step that failed, from 1.
-    pub step: usize,
-    /// How many there are.
-    pub steps: usize,
-    /// What the step does.
-    pub text: String,
-    /// What went wrong.
-    pub reason: String,
-    /// The last lines of the log.
-    pub tail: String,
-    /// The log file.
-    pub log: PathBuf,
-    /// What to do about it.
-    pub next: &'static str,
-}
 
 /// A finished root file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -302,30 +242,11 @@ impl Trees {
     }
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> TreeError {
-    let path = path.to_path_buf();
-    move |source| TreeError::Cache { path, source }
-}
-
 async fn remove(folder: &Path) -> Result<(), TreeError> {
     match tokio::fs::remove_dir_all(folder).await {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(folder)(error)),
         _ => Ok(()),
     }
-}
-
-fn build_error(recipe: &Recipe, fault: StepFault, log: &Log) -> TreeError {
-    let failure = BuildFailure {
-        recipe: recipe.id.clone(),
-        step: fault.step,
-        steps: fault.steps,
-        text: fault.text,
-        reason: fault.error.to_string(),
-        tail: log.tail().join("\n"),
-        log: log.path().to_path_buf(),
-        next: fault.next,
-    };
-    Box::new(failure).into()
 }
 
 /// What a build needs of this machine, found out before anything is downloaded.
@@ -357,56 +278,4 @@ fn on_path(tool: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::catalogue::Catalogue;
-
-    fn recipe() -> std::sync::Arc<Recipe> {
-        let catalogue = Catalogue::built_in().unwrap();
-        catalogue.resolve("provided.al2023").unwrap().recipe
-    }
-
-    #[test]
-    fn a_tree_is_found_only_with_its_description() {
-        let cache = tempfile::tempdir().unwrap();
-        let trees = Trees::new(cache.path());
-        let recipe = recipe();
-        assert_eq!(trees.find(&recipe).unwrap(), None);
-        let folder = cache
-            .path()
-            .join("trees")
-            .join(recipe.tree_digest().as_str());
-        fs::create_dir_all(folder.join("rootfs")).unwrap();
-        assert_eq!(trees.find(&recipe).unwrap(), None);
-        fs::write(
-            folder.join(TREE_FILE),
-            "recipe = \"provided.al2023\"\nsize_bytes = 7\nbuild_ms = 5\nbuilt_at = 3\n",
-        )
-        .unwrap();
-        let tree = trees.find(&recipe).unwrap().expect("built");
-        assert_eq!((tree.size_bytes, tree.path), (7, folder.join("rootfs")));
-    }
-
-    #[tokio::test]
-    async fn sweeping_takes_the_folders_of_dead_builds_only() {
-        let cache = tempfile::tempdir().unwrap();
-        let trees = Trees::new(cache.path());
-        assert_eq!(trees.sweep().await.unwrap(), 0);
-        let folder = cache.path().join("trees");
-        for name in [".building-dead/rootfs/etc", ".building-alive", "finished"] {
-            fs::create_dir_all(folder.join(name)).unwrap();
-        }
-        let alive = Lock::try_take(&folder.join("alive.lock")).unwrap();
-        assert_eq!(trees.sweep().await.unwrap(), 1);
-        drop(alive);
-        assert!(!folder.join(".building-dead").exists());
-        assert!(folder.join(".building-alive").exists());
-        assert!(folder.join("finished").exists());
-    }
-
-    #[test]
-    fn programs_are_found_in_system_folders_too() {
-        assert!(on_path("sh"));
-        assert!(!on_path("no-such-program-here"));
-    }
-}
+mod tests;

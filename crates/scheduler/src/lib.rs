@@ -1,1 +1,18 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod event;
+mod instances;
+mod keys;
+mod limits;
+mod mean;
+mod pool;
+mod scheduler;
+mod settings;
+mod snapshot;
+
+pub use event::{Action, Event, Refusal};
+pub use keys::{CallId, FunctionKey, Instance, Moment, PoolKey};
+pub use scheduler::Scheduler;
+pub use settings::{PoolSpec, Settings};
+pub use snapshot::{PoolSnapshot, Snapshot};

@@ -41,6 +41,8 @@ class BufferedCalls extends Calls {
         this.onEmptyLoop = () => this.#finish(number, error, result);
       }
     };
+    const succeed = (result) => settle(null, result);
+    const fail = (error) => settle(isPresent(error) ? error : 'handled');
     this.onEmptyLoop = () => settle(null, null);
 
     try {
@@ -51,13 +53,13 @@ class BufferedCalls extends Calls {
         set callbackWaitsForEmptyEventLoop(value) {
           waits = value;
         },
-        succeed: (result) => settle(null, result),
-        fail: (error) => settle(isPresent(error) ? error : 'handled'),
+        succeed,
+        fail,
         done: settle,
       };
       const result = this.handler(parseEvent(body), context.fill(callContext, meta), callback);
       if (isThenable(result)) {
-        result.then(callContext.succeed, callContext.fail);
+        result.then(succeed, fail);
       }
     } catch (error) {
       callback(error ?? new Error(String(error)));

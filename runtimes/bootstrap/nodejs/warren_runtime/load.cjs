@@ -5,6 +5,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { createRequire } = require('node:module');
+const { pathToFileURL } = require('node:url');
 
 const errors = require('./errors.cjs');
 const modulePath = require('./module_path.cjs');
@@ -24,6 +25,7 @@ async function load(taskRoot, name) {
   const { folder, file, exported } = split(name);
   installGlobal();
   const module = await loadModule(taskRoot, folder, file);
+  modulePath.extendToLaterImport();
   const handler = find(module, exported, name);
   const streaming = isStreaming(handler);
   if (runtimeMajor >= 24 && !streaming && handler.length >= 3) {
@@ -92,7 +94,7 @@ async function findModule(taskRoot, folder, file) {
 
 function importModule(file) {
   modulePath.extendToImport();
-  return import(file);
+  return import(pathToFileURL(file).href);
 }
 
 /** Whether the nearest package.json makes `.js` files of this folder ES modules. */

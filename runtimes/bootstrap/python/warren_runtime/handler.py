@@ -26,9 +26,7 @@ def load(name):
     try:
         return getattr(module, function_name)
     except AttributeError:
-        raise Fault(
-            "Runtime.HandlerNotFound", f"Handler '{function_name}' missing on module '{module_name}'"
-        ) from None
+        raise Fault("Runtime.HandlerNotFound", f"Handler '{function_name}' missing on module '{module_name}'") from None
 
 
 def _import(name):

@@ -13,7 +13,12 @@ _DATE = "%Y-%m-%dT%H:%M:%S"
 _TEXT_FORMAT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
 
 # What every record has; other attributes were given by the function with `extra=` and belong into the entry.
-_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"aws_request_id", "tenant_id", "asctime", "message"}
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {
+    "aws_request_id",
+    "tenant_id",
+    "asctime",
+    "message",
+}
 
 # Set by the main loop for each call.
 request_id = None

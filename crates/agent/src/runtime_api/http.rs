@@ -1,0 +1,250 @@
+use std::io::{self, BufRead};
+
+/// Most bytes of a request line or header line that are kept. Longer header lines are skipped, as clients send long ones that nobody here
+/// reads (the X-Ray error cause may have 1 MiB).
+const LINE_KEPT: usize = 8 * 1024;
+
+/// Most bytes of a whole request head.
+const HEAD_LIMIT: usize = 1024 * 1024 + 64 * 1024;
+
+/// Why a request can't be served.
+#[derive(Debug)]
+pub(crate) enum HttpError {
+    /// The connection broke or ended in the middle; there is nobody to tell.
+    Io,
+    /// These bytes are not a request that this server takes.
+    Bad {
+        /// HTTP status.
+        status: u16,
+        /// Why.
+        message: &'static str,
+    },
+}
+
+impl From<io::Error> for HttpError {
+    fn from(_: io::Error) -> Self {
+        Self::Io
+    }
+}
+
+pub(crate) fn bad(status: u16, message: &'static str) -> HttpError {
+    HttpError::Bad { status, message }
+}
+
+/// The head of a request, as far as it matters here.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) method: String,
+    /// Without the query.
+    pub(crate) path: String,
+    pub(crate) content_length: Option<u64>,
+    pub(crate) chunked: bool,
+    /// The client waits for "100 Continue" before it sends the body.
+    pub(crate) expects_continue: bool,
+    /// The client closes after this request.
+    pub(crate) close: bool,
+    /// `Lambda-Runtime-Function-Response-Mode`.
+    pub(crate) response_mode: Option<String>,
+    /// `Lambda-Runtime-Function-Error-Type`.
+    pub(crate) error_type: Option<String>,
+}
+
+/// Reads the head of the next request; `None` if the connection ends before it.
+pub(crate) fn read_head(reader: &mut impl BufRead) -> Result<Option<Head>, HttpError> {
+    let mut lines = Lines {
+        reader,
+        budget: HEAD_LIMIT,
+        line: Vec::new(),
+    };
+    // Empty lines before a request are allowed.
+    let request = loop {
+        match lines.next()? {
+            None => return Ok(None),
+            Some(Line::Kept(line)) if line.is_empty() => {}
+            Some(Line::Kept(line)) => break line,
+            Some(Line::TooLong) => return Err(bad(400, "the request line is too long")),
+        }
+    };
+    let mut parts = request.split(' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(bad(400, "the request line is not one"));
+    };
+    if version != "HTTP/1.1" {
+        return Err(bad(505, "only HTTP/1.1 is spoken here"));
+    }
+    let path = target.split('?').next().unwrap_or_default();
+    let mut head = Head {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        ..Head::default()
+    };
+    loop {
+        match lines.next()? {
+            None => return Err(HttpError::Io),
+            Some(Line::TooLong) => {}
+            Some(Line::Kept(line)) if line.is_empty() => break,
+            Some(Line::Kept(line)) => {
+                let (name, value) = line
+                    .split_once(':')
+                    .ok_or(bad(400, "a header line has no colon"))?;
+                head.take(&name.to_ascii_lowercase(), value.trim())?;
+            }
+        }
+    }
+    if head.chunked && head.content_length.is_some() {
+        return Err(bad(400, "both Content-Length and Transfer-Encoding"));
+    }
+    Ok(Some(head))
+}
+
+impl Head {
+    fn take(&mut self, name: &str, value: &str) -> Result<(), HttpError> {
+        match name {
+            "content-length" => {
+                let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+                let length = value
+                    .parse()
+                    .ok()
+                    .filter(|_| digits)
+                    .ok_or(bad(400, "Content-Length is not a number"))?;
+                if self.content_length.is_some_and(|before| before != length) {
+                    return Err(bad(400, "two different Content-Length"));
+                }
+                self.content_length = Some(length);
+            }
+            "transfer-encoding" if value.eq_ignore_ascii_case("chunked") => self.chunked = true,
+            "transfer-encoding" if value.eq_ignore_ascii_case("identity") => {}
+            "transfer-encoding" => return Err(bad(501, "Transfer-Encoding other than chunked")),
+            "expect" => self.expects_continue = value.eq_ignore_ascii_case("100-continue"),
+            "connection" => {
+                self.close |= value
+                    .split(',')
+                    .any(|option| option.trim().eq_ignore_ascii_case("close"));
+            }
+            "lambda-runtime-function-response-mode" => self.response_mode = Some(value.to_owned()),
+            "lambda-runtime-function-error-type" => self.error_type = Some(value.to_owned()),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A line without its end.
+pub(crate) enum Line {
+    Kept(String),
+    /// Over [`LINE_KEPT`] bytes; they were skipped.
+    TooLong,
+}
+
+/// Lines out of a reader, bounded one by one and together.
+pub(crate) struct Lines<'a, R> {
+    pub(crate) reader: &'a mut R,
+    /// Bytes that may still come.
+    pub(crate) budget: usize,
+    pub(crate) line: Vec<u8>,
+}
+
+impl<R: BufRead> Lines<'_, R> {
+    /// The next line; `None` if the stream ends where a line would begin.
+    pub(crate) fn next(&mut self) -> Result<Option<Line>, HttpError> {
+        self.line.clear();
+        let mut length = 0;
+        loop {
+            let available = match self.reader.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            if available.is_empty() {
+                return match length {
+                    0 => Ok(None),
+                    _ => Err(HttpError::Io),
+                };
+            }
+            let end = available.iter().position(|byte| *byte == b'\n');
+            let count = end.map_or(available.len(), |end| end + 1);
+            self.budget = self
+                .budget
+                .checked_sub(count)
+                .ok_or(bad(431, "the request head is too long"))?;
+            let room = (LINE_KEPT + 1).saturating_sub(self.line.len());
+            self.line.extend_from_slice(&available[..count.min(room)]);
+            length += count;
+            self.reader.consume(count);
+            if end.is_some() {
+                break;
+            }
+        }
+        if length > LINE_KEPT {
+            return Ok(Some(Line::TooLong));
+        }
+        let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        Ok(Some(Line::Kept(String::from_utf8_lossy(line).into_owned())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Option<Head>, u16> {
+        read_head(&mut text.as_bytes()).map_err(|error| match error {
+            HttpError::Bad { status, .. } => status,
+            HttpError::Io => 0,
+        })
+    }
+
+    #[test]
+    fn reads_what_matters() {
+        let long = "x".repeat(1024 * 1024);
+        let text = format!(
+            "\r\nPOST /a/b?c=d HTTP/1.1\r\nHost: x\r\nLong: {long}\r\nCONTENT-LENGTH:  12 \r\nExpect: 100-Continue\r\n\
+             connection: keep-alive, Close\r\nLambda-Runtime-Function-Error-Type: A.B\r\n\r\nrest"
+        );
+        let head = read(&text).unwrap().unwrap();
+        let expected = Head {
+            method: "POST".into(),
+            path: "/a/b".into(),
+            content_length: Some(12),
+            expects_continue: true,
+            close: true,
+            error_type: Some("A.B".into()),
+            ..Head::default()
+        };
+        assert_eq!(head, expected);
+        assert!(read("").unwrap().is_none());
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_request() {
+        assert_eq!(read("GET /\r\n\r\n"), Err(400));
+        assert_eq!(read("GET / HTTP/1.0\r\n\r\n"), Err(505));
+        assert_eq!(read("GET / HTTP/1.1 x\r\n\r\n"), Err(400));
+        assert_eq!(read("GET / HTTP/1.1\r\nnothing\r\n\r\n"), Err(400));
+        assert_eq!(
+            read("GET / HTTP/1.1\r\nContent-Length: +1\r\n\r\n"),
+            Err(400)
+        );
+        assert_eq!(
+            read("GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+            Err(400)
+        );
+        assert_eq!(
+            read("GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            Err(400)
+        );
+        assert_eq!(
+            read("GET / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n"),
+            Err(501)
+        );
+        assert_eq!(read("GET / HTTP/1.1\r\nA: b"), Err(0));
+        assert_eq!(read(&"GET / ".repeat(3000)), Err(0));
+        assert_eq!(read(&format!("{}\n", "GET / ".repeat(3000))), Err(400));
+        assert_eq!(
+            read(&format!("GET / HTTP/1.1\r\n{}", "a: b\r\n".repeat(200_000))),
+            Err(431)
+        );
+    }
+}

@@ -1,0 +1,288 @@
+use std::io::{BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use warren_protocol::RUNTIME_API_ADDRESS;
+
+use crate::loopback;
+use crate::report::report;
+use crate::runtime_api::answer::Answer;
+use crate::runtime_api::body::Body;
+use crate::runtime_api::http::{Head, HttpError, read_head};
+use crate::runtime_api::session::{Next, Session};
+use crate::threads::{lock, spawn};
+
+/// Most connections at a time. A client has one or two; each costs a thread.
+const CONNECTION_LIMIT: usize = 16;
+
+/// Most bytes of a body that are read only to get to the next request.
+const DISCARD_LIMIT: usize = 64 * 1024 * 1024;
+
+/// Read buffer of a connection.
+const READ_BUFFER: usize = 4 * 1024;
+
+/// Pause after `accept` failed, which it does when descriptors or memory are short.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The listener, which stays from the first runtime that wants it on.
+#[derive(Default)]
+pub(crate) struct ApiServer {
+    listening: Mutex<bool>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Whose connections are accepted now.
+    session: Mutex<Option<Arc<Session>>>,
+    connections: AtomicUsize,
+}
+
+impl ApiServer {
+    /// Serves this session from now on.
+    ///
+    /// # Errors
+    /// The address can't be bound; why, for the host.
+    pub(crate) fn serve(&self, session: Arc<Session>) -> Result<(), String> {
+        let mut listening = lock(&self.listening);
+        *lock(&self.shared.session) = Some(session);
+        if *listening {
+            return Ok(());
+        }
+        loopback::bring_up();
+        let describe =
+            |error| format!("the Runtime API can't be served on {RUNTIME_API_ADDRESS}: {error}");
+        let listener = TcpListener::bind(RUNTIME_API_ADDRESS).map_err(describe)?;
+        let shared = Arc::clone(&self.shared);
+        spawn("runtime-api", move || accept(&listener, &shared)).map_err(describe)?;
+        *listening = true;
+        Ok(())
+    }
+
+    /// Accepts no more connections for the session that has ended.
+    pub(crate) fn stop(&self) {
+        *lock(&self.shared.session) = None;
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    loop {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                report(format_args!("Runtime API: accept: {error}"));
+                thread::sleep(ACCEPT_PAUSE);
+                continue;
+            }
+        };
+        let Some(session) = lock(&shared.session).clone() else {
+            continue;
+        };
+        let place = Place::take(shared);
+        // Closed without a word: a runtime must not be able to fill the engine's logs.
+        if place.is_none() {
+            continue;
+        }
+        // Without a thread the connection closes, which a client sees at once.
+        if let Err(error) = spawn("api-connection", move || {
+            let _place = place;
+            serve(&stream, &session);
+        }) {
+            report(format_args!("Runtime API: can't start a thread: {error}"));
+        }
+    }
+}
+
+/// One of the [`CONNECTION_LIMIT`] connections.
+struct Place(Arc<Shared>);
+
+impl Place {
+    fn take(shared: &Arc<Shared>) -> Option<Self> {
+        let place = Self(Arc::clone(shared));
+        // Dropping the place takes it back.
+        (shared.connections.fetch_add(1, Ordering::Relaxed) < CONNECTION_LIMIT).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request whose body is still in the connection.
+pub(crate) struct Request<'a, 's> {
+    pub(crate) head: Head,
+    pub(crate) body: Body,
+    reader: &'a mut BufReader<&'s TcpStream>,
+}
+
+impl Request<'_, '_> {
+    /// Reads some bytes of the body; 0 only at its end.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, HttpError> {
+        if self.head.expects_continue {
+            self.head.expects_continue = false;
+            let mut stream: &TcpStream = self.reader.get_ref();
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        }
+        self.body.read(self.reader, buffer)
+    }
+
+    /// Reads what is left of the body, so that the client sees the answer and the next request can follow. Gives whether it can.
+    fn discard(&mut self) -> bool {
+        // A client that still waits for "100 Continue" may or may not send the body now.
+        if self.body.is_done() || self.head.expects_continue {
+            return self.body.is_done();
+        }
+        let mut buffer = vec![0; READ_BUFFER];
+        let mut total = 0;
+        while !self.body.is_done() {
+            match self.read(&mut buffer) {
+                Ok(count) => total += count,
+                Err(_) => return false,
+            }
+            if total > DISCARD_LIMIT {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Serves one connection to its end.
+fn serve(stream: &TcpStream, session: &Session) {
+    // Answers are single writes; without this a client's next request could wait for an acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let mut writer = stream;
+    let mut reader = BufReader::with_capacity(READ_BUFFER, stream);
+    loop {
+        let head = match read_head(&mut reader) {
+            Ok(Some(head)) => head,
+            Ok(None) | Err(HttpError::Io) => return,
+            Err(HttpError::Bad { status, message }) => {
+                // The connection ends here in any case.
+                let _ = Answer::error(status, "InvalidRequest", message).write(&mut writer, true);
+                return;
+            }
+        };
+        let body = Body::new(&head);
+        let mut request = Request {
+            head,
+            body,
+            reader: &mut reader,
+        };
+        let answer = match route(&request.head.method, &request.head.path) {
+            Route::Next => match session.next(stream) {
+                Next::Delivered if request.discard() && !request.head.close => continue,
+                Next::Delivered | Next::Gone => return,
+                Next::Refused(answer) => answer,
+            },
+            Route::Response(id) => session.response(&id, &mut request),
+            Route::Error(id) => session.error(&id, &mut request),
+            Route::InitError => session.init_error(&mut request),
+            Route::Fixed(answer) => answer,
+        };
+        let last = !request.discard() || request.head.close;
+        if answer.write(&mut writer, last).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// What a request is for.
+#[derive(Debug, PartialEq, Eq)]
+enum Route {
+    Next,
+    Response(String),
+    Error(String),
+    InitError,
+    Fixed(Answer),
+}
+
+fn route(method: &str, path: &str) -> Route {
+    let not_here = || Route::Fixed(Answer::error(404, "NotFound", "no such endpoint"));
+    let (wanted, route) = match path {
+        // As Lambda's local emulator answers where the two are off.
+        "/2020-08-15/logs" => (
+            "PUT",
+            Route::Fixed(Answer::error(
+                202,
+                "Logs.NotSupported",
+                "Logs API is not supported",
+            )),
+        ),
+        "/2022-07-01/telemetry" => (
+            "PUT",
+            Route::Fixed(Answer::error(
+                202,
+                "Telemetry.NotSupported",
+                "Telemetry API is not supported",
+            )),
+        ),
+        _ => match path.strip_prefix("/2018-06-01/runtime/") {
+            Some("invocation/next") => ("GET", Route::Next),
+            Some("init/error") => ("POST", Route::InitError),
+            Some(rest) => match rest
+                .strip_prefix("invocation/")
+                .and_then(|rest| rest.split_once('/'))
+            {
+                Some((id, "response")) => ("POST", Route::Response(id.to_owned())),
+                Some((id, "error")) => ("POST", Route::Error(id.to_owned())),
+                _ => return not_here(),
+            },
+            None => return not_here(),
+        },
+    };
+    if method == wanted {
+        route
+    } else {
+        Route::Fixed(Answer::error(
+            405,
+            "MethodNotAllowed",
+            "this endpoint has another method",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes() {
+        assert_eq!(
+            route("GET", "/2018-06-01/runtime/invocation/next"),
+            Route::Next
+        );
+        assert_eq!(
+            route("POST", "/2018-06-01/runtime/invocation/a-b/response"),
+            Route::Response("a-b".into())
+        );
+        assert_eq!(
+            route("POST", "/2018-06-01/runtime/invocation/a-b/error"),
+            Route::Error("a-b".into())
+        );
+        assert_eq!(
+            route("POST", "/2018-06-01/runtime/init/error"),
+            Route::InitError
+        );
+        let status = |method, path| match route(method, path) {
+            Route::Fixed(answer) => answer.status,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(status("PUT", "/2020-08-15/logs"), 202);
+        assert_eq!(status("PUT", "/2022-07-01/telemetry"), 202);
+        assert_eq!(status("POST", "/2018-06-01/runtime/invocation/next"), 405);
+        for path in [
+            "/",
+            "",
+            "/2018-06-01/runtime/invocation/a/b/response",
+            "/2018-06-01/runtime/restore/next",
+        ] {
+            assert_eq!(status("GET", path), 404);
+        }
+    }
+}

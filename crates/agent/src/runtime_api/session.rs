@@ -1,0 +1,380 @@
+use std::io::{self, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use warren_protocol::{ErrorObject, HEADER_LEN, InvokeMeta, MAX_PAYLOAD};
+
+use crate::output::Output;
+use crate::report::report;
+use crate::runtime_api::answer::Answer;
+use crate::runtime_api::base64;
+use crate::runtime_api::http::HttpError;
+use crate::runtime_api::relay::{Invocation, PIECE, Relay};
+use crate::runtime_api::server::Request;
+use crate::runtime_api::state::{RuntimeState, Target};
+use crate::supervisor::Supervisor;
+use crate::threads::lock;
+
+/// Most bytes of an answer: Lambda's 6 MiB and the 100 bytes that it adds to them.
+const ANSWER_LIMIT: u64 = 6_291_556;
+
+/// Most bytes of a streamed answer, as Lambda has it.
+const STREAMED_ANSWER_LIMIT: u64 = 200 * 1024 * 1024;
+
+/// One runtime's use of the API, from its start to its end.
+pub(crate) struct Session {
+    state: Mutex<RuntimeState>,
+    /// Held by the connection that waits for the next call or reads its body.
+    turn: Mutex<()>,
+    relay: Relay,
+    /// The runtime has ended; what its connections find broken now says nothing about the next one.
+    closed: AtomicBool,
+    supervisor: Arc<Supervisor>,
+}
+
+/// What became of a request for the next call.
+pub(crate) enum Next {
+    /// It was given out.
+    Delivered,
+    /// It was refused; the answer is still to be written.
+    Refused(Answer),
+    /// The connection is of no use any more.
+    Gone,
+}
+
+/// An answer that turned out to be an error: what the host and what the runtime are told.
+struct Fault {
+    error: Vec<u8>,
+    answer: Answer,
+}
+
+impl Session {
+    /// A session of a runtime that is about to start.
+    pub(crate) fn new(
+        call_stream: UnixStream,
+        output: Arc<Output>,
+        supervisor: Arc<Supervisor>,
+    ) -> Self {
+        Self {
+            state: Mutex::default(),
+            turn: Mutex::default(),
+            relay: Relay::new(call_stream, output),
+            closed: AtomicBool::new(false),
+            supervisor,
+        }
+    }
+
+    /// Ends the call stream: the runtime has ended.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.relay.close();
+    }
+
+    /// `GET /runtime/invocation/next`
+    pub(crate) fn next(&self, client: &TcpStream) -> Next {
+        let first = lock(&self.state).next();
+        match first {
+            Err(refusal) => return Next::Refused(refusal.into()),
+            Ok(true) if self.relay.send_ready().is_err() => {
+                return self.lost("READY can't be sent");
+            }
+            Ok(_) => {}
+        }
+        let _turn = lock(&self.turn);
+        // Another connection may have got the call meanwhile.
+        if let Err(refusal) = lock(&self.state).check_waiting() {
+            return Next::Refused(refusal.into());
+        }
+        match self
+            .relay
+            .wait_for_call(client)
+            .and_then(|call| call.map(|call| self.deliver(call, client)).transpose())
+        {
+            Ok(Some(true)) => Next::Delivered,
+            Ok(_) => Next::Gone,
+            Err(error) => self.lost(error),
+        }
+    }
+
+    /// Hands a call to the runtime; gives whether all of it could be written. The body is read to its end in any case.
+    fn deliver(&self, mut invocation: Invocation, mut client: &TcpStream) -> io::Result<bool> {
+        let meta = invocation.meta()?;
+        lock(&self.state).invoked(&meta.id, invocation.number);
+        let mut bytes = event_head(&meta);
+        // An event without a body is `{}` to the runtime.
+        let chunked = match invocation.body_length() {
+            Some(0) => {
+                bytes.extend_from_slice(b"Content-Length: 2\r\n\r\n{}");
+                return Ok(client.write_all(&bytes).is_ok());
+            }
+            Some(length) => {
+                bytes.extend_from_slice(format!("Content-Length: {length}\r\n\r\n").as_bytes());
+                false
+            }
+            None => {
+                bytes.extend_from_slice(b"Transfer-Encoding: chunked\r\n\r\n");
+                true
+            }
+        };
+        let mut piece = vec![0; PIECE];
+        let mut total = 0;
+        let mut written = Ok(());
+        loop {
+            let count = self.relay.read_body(&mut invocation, &mut piece)?;
+            total += count;
+            match (count, chunked) {
+                (0, false) => {}
+                (0, true) if total == 0 => bytes.extend_from_slice(b"2\r\n{}\r\n0\r\n\r\n"),
+                (0, true) => bytes.extend_from_slice(b"0\r\n\r\n"),
+                (_, false) => bytes.extend_from_slice(&piece[..count]),
+                (_, true) => {
+                    bytes.extend_from_slice(format!("{count:x}\r\n").as_bytes());
+                    bytes.extend_from_slice(&piece[..count]);
+                    bytes.extend_from_slice(b"\r\n");
+                }
+            }
+            // Head and first piece go together: one packet, one wake-up of the runtime.
+            written = written.and_then(|()| client.write_all(&bytes));
+            bytes.clear();
+            if count == 0 {
+                return Ok(written.is_ok());
+            }
+        }
+    }
+
+    /// `POST /runtime/invocation/{id}/response`
+    pub(crate) fn response(&self, id: &str, request: &mut Request<'_, '_>) -> Answer {
+        let call = match lock(&self.state).answer(id, Target::Response) {
+            Ok(call) => call,
+            Err(refusal) => return refusal.into(),
+        };
+        let outcome = match request.head.response_mode.as_deref() {
+            None => self.relay_answer(call, request, ANSWER_LIMIT, false),
+            Some("streaming") => self.relay_answer(call, request, STREAMED_ANSWER_LIMIT, true),
+            Some(_) => Ok(Err(Fault::response_mode())),
+        };
+        let outcome = outcome.and_then(|outcome| match outcome {
+            Ok(()) => Ok(Answer::accepted()),
+            Err(fault) => self
+                .relay
+                .send_error(call, &fault.error)
+                .map(|()| fault.answer),
+        });
+        lock(&self.state).answered();
+        outcome.unwrap_or_else(|error| self.unreachable(error))
+    }
+
+    /// Passes an answer on; the outer error is the host's connection, the inner one the runtime's doing.
+    fn relay_answer(
+        &self,
+        call: u32,
+        request: &mut Request<'_, '_>,
+        limit: u64,
+        streamed: bool,
+    ) -> io::Result<Result<(), Fault>> {
+        if request
+            .head
+            .content_length
+            .is_some_and(|length| length > limit)
+        {
+            return Ok(Err(Fault::too_large(limit)));
+        }
+        let mut frame = vec![0; HEADER_LEN + PIECE];
+        let mut total = 0;
+        loop {
+            let mut filled = HEADER_LEN;
+            // A streamed answer goes out as it comes; another one in as few frames as can be.
+            while filled < frame.len() && !request.body.is_done() {
+                match request.read(&mut frame[filled..]) {
+                    Ok(0) => {}
+                    Ok(count) => {
+                        filled += count;
+                        total += count as u64;
+                        if streamed {
+                            break;
+                        }
+                    }
+                    Err(error) => return Ok(Err(Fault::truncated(&error))),
+                }
+            }
+            if total > limit {
+                return Ok(Err(Fault::too_large(limit)));
+            }
+            if !request.body.is_done() {
+                self.relay.send_part(call, &mut frame[..filled])?;
+                continue;
+            }
+            if request.body.error_type.is_some() || request.body.error_body.is_some() {
+                return Ok(Err(Fault::trailers(request)));
+            }
+            self.relay.send_last(call, &mut frame[..filled])?;
+            return Ok(Ok(()));
+        }
+    }
+
+    /// `POST /runtime/invocation/{id}/error`
+    pub(crate) fn error(&self, id: &str, request: &mut Request<'_, '_>) -> Answer {
+        let call = match lock(&self.state).answer(id, Target::ErrorResponse) {
+            Ok(call) => call,
+            Err(refusal) => return refusal.into(),
+        };
+        let (error, answer) = read_error(request);
+        let outcome = self.relay.send_error(call, &error);
+        lock(&self.state).answered();
+        outcome.map_or_else(|error| self.unreachable(error), |()| answer)
+    }
+
+    /// `POST /runtime/init/error`
+    pub(crate) fn init_error(&self, request: &mut Request<'_, '_>) -> Answer {
+        if let Err(refusal) = lock(&self.state).init_error() {
+            return refusal.into();
+        }
+        let (error, answer) = read_error(request);
+        self.relay
+            .send_init_error(&error)
+            .map_or_else(|error| self.unreachable(error), |()| answer)
+    }
+
+    /// Ends the runtime: without its call stream it is of no use.
+    fn lost(&self, why: impl std::fmt::Display) -> Next {
+        if !self.closed.load(Ordering::SeqCst) {
+            report(format_args!("call stream: {why}"));
+        }
+        self.supervisor.kill_unless(&self.closed);
+        Next::Gone
+    }
+
+    fn unreachable(&self, error: io::Error) -> Answer {
+        self.lost(error);
+        Answer::error(500, "InternalServerError", "Internal Server Error")
+    }
+}
+
+/// Reads an error object, to be passed on as it is.
+fn read_error(request: &mut Request<'_, '_>) -> (Vec<u8>, Answer) {
+    let kind = request.head.error_type.clone();
+    let limit = MAX_PAYLOAD as usize;
+    let mut error = Vec::new();
+    let mut piece = vec![0; PIECE];
+    while !request.body.is_done() {
+        match request.read(&mut piece) {
+            Ok(count) if error.len() + count > limit => {
+                let message = format!("the error object is larger than {limit} bytes");
+                let kind = kind.unwrap_or_else(|| "Function.ResponseSizeTooLarge".to_owned());
+                return (
+                    ErrorObject::new(kind, message).to_json(),
+                    Answer::too_large(limit as u64),
+                );
+            }
+            Ok(count) => error.extend_from_slice(&piece[..count]),
+            Err(error) => {
+                let fault = Fault::truncated(&error);
+                return (fault.error, fault.answer);
+            }
+        }
+    }
+    if error.is_empty() {
+        error =
+            ErrorObject::new(kind.unwrap_or_else(|| "Runtime.Unknown".to_owned()), "").to_json();
+    }
+    (error, Answer::accepted())
+}
+
+fn event_head(meta: &InvokeMeta<'_>) -> Vec<u8> {
+    let deadline = meta.deadline.to_string();
+    let headers = [
+        ("Aws-Request-Id", Some(&*meta.id)),
+        ("Deadline-Ms", Some(deadline.as_str())),
+        ("Invoked-Function-Arn", Some(&*meta.arn)),
+        ("Trace-Id", Some(&*meta.trace)),
+        ("Client-Context", meta.client.as_deref()),
+        ("Cognito-Identity", meta.identity.as_deref()),
+    ];
+    let mut head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n".to_vec();
+    for (name, value) in headers {
+        let Some(value) = value.filter(|value| !value.is_empty()) else {
+            continue;
+        };
+        head.extend_from_slice(format!("Lambda-Runtime-{name}: ").as_bytes());
+        // A line end in JSON text is a space; anywhere else it would be a header of the caller's making.
+        head.extend(
+            value
+                .bytes()
+                .map(|byte| if byte.is_ascii_control() { b' ' } else { byte }),
+        );
+        head.extend_from_slice(b"\r\n");
+    }
+    head
+}
+
+impl Fault {
+    fn too_large(limit: u64) -> Self {
+        let message =
+            format!("Response payload size exceeded maximum allowed payload size ({limit} bytes).");
+        let error = ErrorObject::new("Function.ResponseSizeTooLarge", message).to_json();
+        Self {
+            error,
+            answer: Answer::too_large(limit),
+        }
+    }
+
+    fn truncated(error: &HttpError) -> Self {
+        let (status, message) = match error {
+            HttpError::Io => (400, "HTTP request detected as truncated"),
+            HttpError::Bad { status, message } => (*status, *message),
+        };
+        let error = ErrorObject::new("Runtime.TruncatedResponse", message).to_json();
+        Self {
+            error,
+            answer: Answer::error(status, "TruncatedHTTPRequest", message),
+        }
+    }
+
+    fn response_mode() -> Self {
+        let message = "Invalid function response mode";
+        let error = ErrorObject::new("Runtime.InvalidResponseModeHeader", message).to_json();
+        Self {
+            error,
+            answer: Answer::error(400, "InvalidFunctionResponseMode", message),
+        }
+    }
+
+    /// A streamed answer that failed half-way says so behind its last chunk.
+    fn trailers(request: &Request<'_, '_>) -> Self {
+        let body = request.body.error_body.as_deref().and_then(base64::decode);
+        let error = body.filter(|body| !body.is_empty()).unwrap_or_else(|| {
+            let kind = request.body.error_type.clone().unwrap_or_default();
+            ErrorObject::new(kind, "").to_json()
+        });
+        Self {
+            error,
+            answer: Answer::accepted(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn event_headers_are_those_of_lambda() {
+        let meta = InvokeMeta {
+            id: "r-1".into(),
+            deadline: 17,
+            arn: "arn:f".into(),
+            trace: "".into(),
+            client: Some("{\r\n\"a\":1}".into()),
+            identity: None,
+        };
+        let head = String::from_utf8(event_head(&meta)).unwrap();
+        assert_eq!(
+            head,
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLambda-Runtime-Aws-Request-Id: r-1\r\n\
+             Lambda-Runtime-Deadline-Ms: 17\r\nLambda-Runtime-Invoked-Function-Arn: arn:f\r\n\
+             Lambda-Runtime-Client-Context: {  \"a\":1}\r\n"
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! The states of a runtime, as Lambda's own local emulator has and names them:
+//!
+//! ```text
+//!             first /next (READY goes out)         INVOKE came in
+//!   Started ------------------------------> Ready -----------------> Running
+//!      |                                      ^                         | /response or /error begins
+//!      | /init/error                          | /next                   v
+//!      v                                      |                      Answering
+//!   InitError                             ResponseSent <----------------+
+//!                                                    answer has gone out
+//! ```
+//! Everything else is refused with InvalidStateTransition, and an answer to any id but the last one given out with InvalidRequestID.
+
+use crate::runtime_api::answer::Answer;
+
+/// Where the runtime stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    Started,
+    InitError,
+    Ready,
+    Running(Call),
+    Answering(Call, Target),
+    ResponseSent(Call),
+}
+
+/// A call that was given out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Call {
+    id: String,
+    number: u32,
+}
+
+/// Where a runtime wants to get, named as in Lambda's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Ready,
+    InitError,
+    Response,
+    ErrorResponse,
+}
+
+impl Target {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::InitError => "InitError",
+            Self::Response => "InvocationResponse",
+            Self::ErrorResponse => "InvocationErrorResponse",
+        }
+    }
+}
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No such call is in progress.
+    RequestId,
+    /// It is not the time for this.
+    Transition { from: &'static str, to: Target },
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::RequestId => Answer::error(400, "InvalidRequestID", "Invalid request ID"),
+            Refusal::Transition { from, to } => {
+                let to = to.name();
+                let message = format!(
+                    "State transition from {from} to {to} failed for runtime. Error: State transition is not allowed"
+                );
+                Answer::error(403, "InvalidStateTransition", &message)
+            }
+        }
+    }
+}
+
+/// The state machine, without any I/O.
+#[derive(Debug)]
+pub(crate) struct RuntimeState {
+    phase: Phase,
+}
+
+impl Default for RuntimeState {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Started,
+        }
+    }
+}
+
+impl RuntimeState {
+    /// The runtime asks for the next call. Gives whether this is its first time, so that READY is due. A runtime may ask again while it
+    /// waits: its first connection may have broken.
+    pub(crate) fn next(&mut self) -> Result<bool, Refusal> {
+        match self.phase {
+            Phase::Started => {
+                self.phase = Phase::Ready;
+                Ok(true)
+            }
+            Phase::Ready => Ok(false),
+            Phase::ResponseSent(_) => {
+                self.phase = Phase::Ready;
+                Ok(false)
+            }
+            _ => Err(self.refusal(Target::Ready)),
+        }
+    }
+
+    /// Whether a call may be given out: it is waited for, and no other connection has taken one since.
+    pub(crate) fn check_waiting(&self) -> Result<(), Refusal> {
+        match self.phase {
+            Phase::Ready => Ok(()),
+            _ => Err(self.refusal(Target::Ready)),
+        }
+    }
+
+    /// A call has come; only while it is waited for.
+    pub(crate) fn invoked(&mut self, id: &str, number: u32) {
+        self.phase = Phase::Running(Call {
+            id: id.to_owned(),
+            number,
+        });
+    }
+
+    /// The runtime begins to answer the call with this id. Gives its number.
+    pub(crate) fn answer(&mut self, id: &str, target: Target) -> Result<u32, Refusal> {
+        match &self.phase {
+            Phase::Running(call) | Phase::Answering(call, _) | Phase::ResponseSent(call)
+                if call.id != id =>
+            {
+                Err(Refusal::RequestId)
+            }
+            Phase::Started | Phase::InitError => Err(Refusal::RequestId),
+            Phase::Running(call) => {
+                let number = call.number;
+                self.phase = Phase::Answering(call.clone(), target);
+                Ok(number)
+            }
+            _ => Err(self.refusal(target)),
+        }
+    }
+
+    /// The answer has gone out.
+    pub(crate) fn answered(&mut self) {
+        if let Phase::Answering(call, _) = &self.phase {
+            self.phase = Phase::ResponseSent(call.clone());
+        }
+    }
+
+    /// Init has failed.
+    pub(crate) fn init_error(&mut self) -> Result<(), Refusal> {
+        match self.phase {
+            Phase::Started => {
+                self.phase = Phase::InitError;
+                Ok(())
+            }
+            _ => Err(self.refusal(Target::InitError)),
+        }
+    }
+
+    fn refusal(&self, to: Target) -> Refusal {
+        let from = match &self.phase {
+            Phase::Started => "Started",
+            Phase::InitError => "InitError",
+            Phase::Ready => "Ready",
+            Phase::Running(_) => "Running",
+            Phase::Answering(_, target) => target.name(),
+            Phase::ResponseSent(_) => "ResponseSent",
+        };
+        Refusal::Transition { from, to }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(from: &'static str, to: Target) -> Refusal {
+        Refusal::Transition { from, to }
+    }
+
+    #[test]
+    fn a_life() {
+        let mut state = RuntimeState::default();
+        assert_eq!(state.answer("a", Target::Response), Err(Refusal::RequestId));
+        assert_eq!(state.next(), Ok(true));
+        assert_eq!(state.next(), Ok(false), "asking again while waiting");
+        assert_eq!(state.check_waiting(), Ok(()));
+        state.invoked("a", 1);
+        assert_eq!(
+            state.check_waiting(),
+            Err(refused("Running", Target::Ready))
+        );
+        assert_eq!(state.next(), Err(refused("Running", Target::Ready)));
+        assert_eq!(state.answer("b", Target::Response), Err(Refusal::RequestId));
+        assert_eq!(state.answer("a", Target::Response), Ok(1));
+        let twice = refused("InvocationResponse", Target::ErrorResponse);
+        assert_eq!(state.answer("a", Target::ErrorResponse), Err(twice));
+        state.answered();
+        assert_eq!(
+            state.answer("a", Target::Response),
+            Err(refused("ResponseSent", Target::Response))
+        );
+        assert_eq!(
+            state.init_error(),
+            Err(refused("ResponseSent", Target::InitError))
+        );
+        assert_eq!(state.next(), Ok(false));
+        state.invoked("b", 2);
+        assert_eq!(
+            state.answer("a", Target::Response),
+            Err(Refusal::RequestId),
+            "a finished id"
+        );
+        assert_eq!(state.answer("b", Target::ErrorResponse), Ok(2));
+    }
+
+    #[test]
+    fn a_failed_init_is_the_end() {
+        let mut state = RuntimeState::default();
+        assert_eq!(state.init_error(), Ok(()));
+        assert_eq!(
+            state.init_error(),
+            Err(refused("InitError", Target::InitError))
+        );
+        assert_eq!(state.next(), Err(refused("InitError", Target::Ready)));
+        assert_eq!(state.answer("a", Target::Response), Err(Refusal::RequestId));
+    }
+
+    #[test]
+    fn refusals_are_worded_as_lambda_words_them() {
+        let answer = Answer::from(refused("Started", Target::Response));
+        assert_eq!(answer.status, 403);
+        let body = "{\"errorMessage\":\"State transition from Started to InvocationResponse failed for runtime. \
+                    Error: State transition is not allowed\",\"errorType\":\"InvalidStateTransition\"}";
+        assert_eq!(String::from_utf8(answer.body).unwrap(), body);
+    }
+}

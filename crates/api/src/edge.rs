@@ -1,0 +1,237 @@
+//! What stands between sockets and handlers on both addresses: limits on headers, bodies and slow clients, and the accept loop.
+
+use std::{convert::Infallible, future::Future, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, Response, header::CONTENT_LENGTH};
+use http_body_util::BodyExt;
+use hyper::{body::Body, body::Incoming, server::conn::http1, service::HttpService};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use thiserror::Error;
+use tokio::{net::TcpListener, time::Instant};
+
+/// Longest wait for a request's headers, an idle connection's next request included.
+const HEADER_TIME: Duration = Duration::from_secs(60);
+/// Largest request head; a larger one is answered 431 by hyper. Also the size of the read buffer.
+const HEAD_LIMIT: usize = 128 * 1024;
+/// Longest pause within a body.
+const BODY_PAUSE: Duration = Duration::from_secs(30);
+/// Longest time for a whole body: 70 MB at 0.6 Mbit/s.
+const BODY_TIME: Duration = Duration::from_secs(900);
+/// How long and how much of a refused body is read on, so that a client that is still sending gets to read the refusal.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+const DRAIN_BYTES: usize = 128 * 1024 * 1024;
+/// Longest wait for calls under way when the server stops.
+const STOP_TIME: Duration = Duration::from_secs(30);
+/// Wait after a failed accept (out of file descriptors), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Why a request's body could not be read.
+#[derive(Debug, Error)]
+pub(crate) enum BodyError {
+    /// More than the limit.
+    #[error("the request body is larger than {0} bytes")]
+    TooLarge(usize),
+    /// It did not arrive in time.
+    #[error("the request body did not arrive in time")]
+    Slow,
+    /// The connection broke.
+    #[error("the request body ended early")]
+    Broken,
+}
+
+/// Reads a body of at most `limit` bytes, showing each piece to `each`.
+pub(crate) async fn read_body<B>(
+    headers: &HeaderMap,
+    mut body: B,
+    limit: usize,
+    mut each: impl FnMut(&[u8]),
+) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let declared = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > limit) {
+        drain(body).await;
+        return Err(BodyError::TooLarge(limit));
+    }
+    let deadline = Instant::now() + BODY_TIME;
+    let mut whole = Whole::default();
+    loop {
+        let until = deadline.min(Instant::now() + BODY_PAUSE);
+        let frame = match tokio::time::timeout_at(until, body.frame()).await {
+            Err(_) => return Err(BodyError::Slow),
+            Ok(None) => return Ok(whole.finish()),
+            Ok(Some(Err(_))) => return Err(BodyError::Broken),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(piece) = frame.into_data() else {
+            continue;
+        };
+        if whole.len() + piece.len() > limit {
+            drain(body).await;
+            return Err(BodyError::TooLarge(limit));
+        }
+        each(&piece);
+        whole.push(piece, declared);
+    }
+}
+
+/// A body put together; one that came in one piece is not copied.
+#[derive(Default)]
+struct Whole {
+    first: Bytes,
+    joined: BytesMut,
+}
+
+/// Most memory that is set aside on a client's word alone.
+const TRUSTED_LENGTH: usize = 1024 * 1024;
+
+impl Whole {
+    fn len(&self) -> usize {
+        self.first.len() + self.joined.len()
+    }
+
+    fn push(&mut self, piece: Bytes, declared: Option<usize>) {
+        if self.len() == 0 {
+            self.first = piece;
+            return;
+        }
+        if !self.first.is_empty() {
+            self.joined
+                .reserve(declared.unwrap_or_default().min(TRUSTED_LENGTH));
+            self.joined.extend_from_slice(&self.first);
+            self.first = Bytes::new();
+        }
+        self.joined.extend_from_slice(&piece);
+    }
+
+    fn finish(self) -> Bytes {
+        match self.joined.is_empty() {
+            true => self.first,
+            false => self.joined.freeze(),
+        }
+    }
+}
+
+async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B) {
+    let reading = async {
+        let mut left = DRAIN_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // A body that is not over by then is cut off with its connection.
+    let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
+}
+
+/// Serves HTTP/1.1 on a socket until `shutdown`, then lets the requests under way end.
+pub(crate) async fn serve<S, F, B>(
+    listener: TcpListener,
+    service: S,
+    shutdown: impl Future<Output = ()>,
+) where
+    S: hyper::service::Service<
+            Request<Incoming>,
+            Response = Response<B>,
+            Error = Infallible,
+            Future = F,
+        > + HttpService<Incoming, ResBody = B, Error = Infallible, Future = F>
+        + Clone
+        + Send
+        + 'static,
+    F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: std::error::Error + Send + Sync,
+{
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIME)
+        .max_buf_size(HEAD_LIMIT)
+        // A caller that closes its sending half still waits for the answer.
+        .half_close(true);
+    let connections = GracefulShutdown::new();
+    tokio::pin!(shutdown);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "can't accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+            () = &mut shutdown => break,
+        };
+        // Without it small answers wait for the client's delayed acknowledgement; a socket that refuses it still works.
+        let _ = stream.set_nodelay(true);
+        let connection =
+            connections.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(STOP_TIME, connections.shutdown())
+        .await
+        .is_err()
+    {
+        tracing::warn!(seconds = STOP_TIME.as_secs(), "requests still under way are cut off");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use http_body_util::{Empty, Full, StreamBody};
+    use hyper::body::Frame;
+
+    use super::*;
+
+    async fn read(pieces: &[&'static str], limit: usize) -> Result<(Bytes, String), BodyError> {
+        let frames: VecDeque<_> = pieces
+            .iter()
+            .map(|piece| Ok::<_, Infallible>(Frame::data(Bytes::from_static(piece.as_bytes()))))
+            .collect();
+        let body = StreamBody::new(futures_util::stream::iter(frames));
+        let mut seen = String::new();
+        let whole = read_body(&HeaderMap::new(), body, limit, |piece| {
+            seen.push_str(std::str::from_utf8(piece).unwrap());
+        })
+        .await?;
+        Ok((whole, seen))
+    }
+
+    #[tokio::test]
+    async fn bodies_are_joined_up_to_the_limit() {
+        for pieces in [&[][..], &["ab"], &["a", "", "b"], &["", "a", "b"]] {
+            let (whole, seen) = read(pieces, 2).await.unwrap();
+            assert_eq!((&whole[..], seen), (pieces.concat().as_bytes(), pieces.concat()));
+        }
+        assert!(matches!(read(&["ab", "c"], 2).await, Err(BodyError::TooLarge(2))));
+    }
+
+    #[tokio::test]
+    async fn a_declared_length_is_enough_to_refuse() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, "3".parse().unwrap());
+        let read = read_body(&headers, Full::new(Bytes::new()), 2, |_| {}).await;
+        assert!(matches!(read, Err(BodyError::TooLarge(2))));
+        let read = read_body(&headers, Empty::<Bytes>::new(), 3, |_| {}).await;
+        assert!(read.unwrap().is_empty());
+    }
+}

@@ -1,0 +1,157 @@
+//! Where the errors of the crates below become Lambda's: nowhere else.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use warren_invoker::InvokeError;
+use warren_model::Invalid;
+use warren_registry::{NotFound, NotReady, RegistryError};
+
+use super::error::{Code, LambdaError};
+use crate::{auth::AuthError, edge::BodyError};
+
+impl From<Invalid> for LambdaError {
+    fn from(invalid: Invalid) -> Self {
+        match invalid {
+            Invalid::Constraint { .. } => Self::new(
+                Code::ValidationException,
+                format!("1 validation error detected: {invalid}"),
+            ),
+            Invalid::Parameter { message, .. } => Self::parameter(message),
+        }
+    }
+}
+
+impl From<AuthError> for LambdaError {
+    fn from(error: AuthError) -> Self {
+        let code = match error {
+            AuthError::Missing => Code::MissingAuthenticationTokenException,
+            AuthError::Incomplete(_) => Code::IncompleteSignatureException,
+            AuthError::UnknownKey(_) => Code::UnrecognizedClientException,
+            AuthError::Mismatch | AuthError::NotAcceptable(_) => Code::InvalidSignatureException,
+            AuthError::Link(_) => Code::AccessDeniedException,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<RegistryError> for LambdaError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Invalid(invalid) => invalid.into(),
+            RegistryError::NotFound(missing) => missing.into(),
+            RegistryError::AlreadyExists { .. }
+            | RegistryError::UpdateInProgress { .. }
+            | RegistryError::NotActive { .. }
+            | RegistryError::RouteTaken { .. } => {
+                Self::new(Code::ResourceConflictException, error.to_string())
+            }
+            RegistryError::StaleRevision => {
+                Self::new(Code::PreconditionFailedException, error.to_string())
+            }
+            // Lambda shows digests in base64.
+            RegistryError::OtherCode { asked, found } => Self::parameter(format!(
+                "CodeSHA256 ({}) is different from current CodeSHA256 in $LATEST ({}). Please try again with the CodeSHA256 in $LATEST.",
+                STANDARD.encode(asked.as_bytes()),
+                STANDARD.encode(found.as_bytes())
+            )),
+            RegistryError::Runtime(_) | RegistryError::Refused(_) | RegistryError::Package(_) => {
+                Self::parameter(error.to_string())
+            }
+            RegistryError::Store(_) | RegistryError::Blobs(_) => internal(&error),
+        }
+    }
+}
+
+impl From<NotFound> for LambdaError {
+    fn from(missing: NotFound) -> Self {
+        Self::new(Code::ResourceNotFoundException, missing.to_string())
+    }
+}
+
+impl From<NotReady> for LambdaError {
+    fn from(error: NotReady) -> Self {
+        match error {
+            NotReady::NotFound(missing) => missing.into(),
+            NotReady::NotActive { ref reason, .. } => {
+                let why = reason
+                    .as_ref()
+                    .map(|reason| format!(" ({})", reason.message))
+                    .unwrap_or_default();
+                Self::new(Code::ResourceConflictException, format!("{error}{why}"))
+            }
+        }
+    }
+}
+
+impl From<InvokeError> for LambdaError {
+    fn from(error: InvokeError) -> Self {
+        match error {
+            InvokeError::FunctionConcurrency { .. } => {
+                Self::throttled("ReservedFunctionConcurrentInvocationLimitExceeded")
+            }
+            InvokeError::AccountConcurrency { .. } => {
+                Self::throttled("ConcurrentInvocationLimitExceeded")
+            }
+            InvokeError::HostBusy { retry_after_s } => Self {
+                message: format!(
+                    "Rate Exceeded. This machine has no room for another call now; try again in {retry_after_s} s."
+                ),
+                retry_after_s: Some(retry_after_s),
+                ..Self::throttled("ConcurrentInvocationLimitExceeded")
+            },
+            InvokeError::Changed => Self::new(
+                Code::ResourceConflictException,
+                "The function was changed or deleted while it was being invoked. Try again.",
+            ),
+            InvokeError::Stopping => Self::new(
+                Code::ServiceUnavailableException,
+                "Warren is stopping. Try again when it runs.",
+            ),
+            other => {
+                tracing::error!(error = %other, "a call could not be run");
+                Self::new(
+                    Code::ServiceException,
+                    "The function's engine can't run it now. 'warren doctor' checks the engine; Warren's log has the cause.",
+                )
+            }
+        }
+    }
+}
+
+/// A body that was not read; which limit and words depends on the operation.
+pub(super) fn unread_body(error: &BodyError, operation: &str) -> LambdaError {
+    match error {
+        BodyError::TooLarge(limit) => {
+            let (code, operation) = match operation {
+                "Invoke" => (Code::RequestTooLargeException, "InvokeFunction"),
+                other => (Code::RequestEntityTooLargeException, other),
+            };
+            LambdaError::new(
+                code,
+                format!("Request must be smaller than {limit} bytes for the {operation} operation"),
+            )
+        }
+        BodyError::Slow => LambdaError::new(
+            Code::RequestTimeoutException,
+            "The request body did not arrive in time. Send it again.",
+        ),
+        BodyError::Broken => LambdaError::new(
+            Code::InvalidRequestContentException,
+            "The request body ended early. Send it again.",
+        ),
+    }
+}
+
+/// A fault of Warren's own: logged in full, told without internals.
+fn internal(error: &dyn std::error::Error) -> LambdaError {
+    let mut causes = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        causes.push(cause.to_string());
+        source = cause.source();
+    }
+    tracing::error!(error = causes.join(": "), "a request failed");
+    LambdaError::new(
+        Code::ServiceException,
+        "Warren could not do this. Its log has the cause, under this request's id.",
+    )
+}

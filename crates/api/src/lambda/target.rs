@@ -1,0 +1,122 @@
+use std::sync::Arc;
+
+use warren_model::{Account, FunctionName, FunctionRef, Qualifier, Version, VersionId};
+use warren_registry::{Entry, Snapshot};
+
+use super::error::LambdaError;
+use crate::state::Api;
+
+/// The function, and the state of it, that a request names.
+pub(super) struct Target {
+    /// What is known of the function.
+    pub(super) entry: Arc<Entry>,
+    /// As the caller qualified it.
+    pub(super) qualifier: Option<Qualifier>,
+    snapshot: Arc<Snapshot>,
+    account: Account,
+}
+
+impl Target {
+    /// Finds the function that `text` (a name or any form of ARN) and `Qualifier` name.
+    pub(super) fn find(
+        api: &Api,
+        text: &str,
+        qualifier: Option<&str>,
+    ) -> Result<Self, LambdaError> {
+        let account = api.account();
+        let named = FunctionRef::parse(text, account)?.with_qualifier(qualifier)?;
+        if named.foreign_region.is_some() || named.foreign_account.is_some() {
+            return Err(LambdaError::no_function(text));
+        }
+        let snapshot = api.registry().snapshot();
+        let Some(entry) = snapshot.functions.get(&named.name) else {
+            let arn = arn(account, &named.name, named.qualifier.as_ref());
+            return Err(LambdaError::no_function(&arn));
+        };
+        Ok(Self {
+            entry: Arc::clone(entry),
+            snapshot,
+            qualifier: named.qualifier,
+            account: account.clone(),
+        })
+    }
+
+    /// Finds a function for a change, which a published version can't undergo.
+    pub(super) fn changeable(api: &Api, text: &str) -> Result<Self, LambdaError> {
+        let target = Self::find(api, text, None)?;
+        match &target.qualifier {
+            None | Some(Qualifier::Version(VersionId::Latest)) => Ok(target),
+            Some(other) => Err(LambdaError::parameter(format!(
+                "The operation changes a function, not its version or alias '{other}'. Name the function without a qualifier."
+            ))),
+        }
+    }
+
+    pub(super) fn name(&self) -> &FunctionName {
+        self.entry.function.name()
+    }
+
+    /// As the caller qualified it.
+    pub(super) fn arn(&self) -> String {
+        arn(&self.account, self.name(), self.qualifier.as_ref())
+    }
+
+    /// The version to describe: `$LATEST` with its latest change, ready or not.
+    pub(super) fn described(&self) -> Result<&Arc<Version>, LambdaError> {
+        Ok(self.snapshot.version(self.name(), self.qualifier.as_ref())?)
+    }
+
+    /// The version to call: of `$LATEST` the last that became ready.
+    pub(super) fn callable(&self) -> Result<Arc<Version>, LambdaError> {
+        let ready = self.snapshot.ready(self.name(), self.qualifier.as_ref());
+        Ok(Arc::clone(ready?))
+    }
+}
+
+fn arn(&self) -> String {
+        arn(&self.account, self.name(), self.qualifier.as_ref())
+    }
+
+    /// The version to describe: `$LATEST` with its latest change, ready or not.
+    pub(super) fn described(&self) -> Result<&Arc<Version>, LambdaError> {
+        match &self.qualifier {
+            None | Some(Qualifier::Version(VersionId::Latest)) => Some(&self.entry.latest),
+            Some(Qualifier::Version(VersionId::Number(number))) => self.entry.versions.get(number),
+            Some(Qualifier::Alias(_)) => None,
+        }
+        .ok_or_else(|| LambdaError::no_function(&self.arn()))
+    }
+
+    /// The version to call: the last `$LATEST` that became ready.
+    pub(super) fn callable(&self) -> Result<Arc<Version>, LambdaError> {
+        let described = self.described()?;
+        if described.id == VersionId::Latest
+            && let Some(ready) = &self.entry.ready
+        {
+            return Ok(Arc::clone(ready));
+        }
+        match described.state {
+            State::Active => Ok(Arc::clone(described)),
+            state => {
+                let reason = described
+                    .state_reason
+                    .as_ref()
+                    .map(|reason| format!(" ({})", reason.message))
+                    .unwrap_or_default();
+                Err(LambdaError::new(
+                    Code::ResourceConflictException,
+                    format!(
+                        "The operation cannot be performed at this time. The function is currently in the following state: {state:?}{reason}"
+                    ),
+                ))
+            }
+        }
+    }
+}
+
+fn arn(account: &Account, name: &FunctionName, qualifier: Option<&Qualifier>) -> String {
+    match qualifier {
+        None => account.function_arn(name),
+        Some(qualifier) => account.qualified_arn(name, &qualifier.to_string()),
+    }
+}

@@ -1,0 +1,5 @@
+//! Warren's own interface.
+
+mod health;
+
+pub(crate) use health::health;

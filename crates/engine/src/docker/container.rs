@@ -1,0 +1,179 @@
+use std::{collections::HashMap, path::Path};
+
+use bollard::{
+    Docker,
+    errors::Error,
+    models::{
+        ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits,
+    },
+    query_parameters::{
+        CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
+        StartContainerOptions,
+    },
+};
+use warren_model::{InstanceId, Memory};
+use warren_protocol::CHANNEL_FOLDER;
+
+use super::image;
+use crate::{EngineError, Owner, SandboxSpec};
+
+/// Labels, the same names on every engine that has labels.
+pub(super) const LABEL_SERVER: &str = "warren.server";
+pub(super) const LABEL_INSTANCE: &str = "warren.instance";
+const LABEL_NODE: &str = "warren.node";
+const LABEL_BOOT: &str = "warren.boot";
+const LABEL_FUNCTION: &str = "warren.function";
+
+/// Where the agent is, inside.
+const AGENT: &str = "/usr/lib/warren/agent";
+/// Processes and threads of one instance, as on Lambda (quota page: 1,024).
+const MAX_PROCESSES: i64 = 1024;
+/// Memory that buys one whole processor on Lambda, in MiB (Developer Guide, "Configure memory").
+const MEMORY_PER_CPU: i64 = 1769;
+/// Docker's weight of one whole processor.
+const SHARES_PER_CPU: i64 = 1024;
+
+pub(super) fn name(instance: &InstanceId) -> String {
+    format!("warren-{instance}")
+}
+
+/// The processor weight that goes with this much memory.
+fn cpu_shares(memory: Memory) -> i64 {
+    (i64::from(memory.get()) * SHARES_PER_CPU / MEMORY_PER_CPU).max(2)
+}
+
+fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(source.to_string_lossy().into_owned()),
+        target: Some(target.to_owned()),
+        read_only: Some(read_only),
+        ..Mount::default()
+    }
+}
+
+/// The container: what it may do is all here.
+pub(super) fn body(
+    spec: &SandboxSpec,
+    owner: &Owner,
+    channel: &Path,
+    disk: &Path,
+) -> ContainerCreateBody {
+    let labels = HashMap::from([
+        (LABEL_SERVER.to_owned(), owner.server.to_string()),
+        (LABEL_NODE.to_owned(), owner.node.clone()),
+        (LABEL_BOOT.to_owned(), owner.boot.to_string()),
+        (LABEL_INSTANCE.to_owned(), spec.instance.to_string()),
+        (LABEL_FUNCTION.to_owned(), spec.function.clone()),
+    ]);
+    let mut mounts = vec![
+        bind(&spec.agent, AGENT, true),
+        bind(&spec.code.0, "/var/task", true),
+        bind(disk, "/tmp", false),
+        bind(channel, CHANNEL_FOLDER, false),
+    ];
+    if let Some(folder) = &spec.runtime_folder {
+        mounts.push(bind(folder, "/var/runtime", true));
+    }
+    let memory = i64::try_from(spec.memory.bytes()).unwrap_or(i64::MAX);
+    let host_config = HostConfig {
+        mounts: Some(mounts),
+        readonly_rootfs: Some(true),
+        network_mode: Some("none".to_owned()),
+        ipc_mode: Some("none".to_owned()),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        // The agent's, for life: it starts, signals and ends runtimes of another uid (decision 0001, point 4).
+        cap_add: Some(vec![
+            "SETUID".to_owned(),
+            "SETGID".to_owned(),
+            "KILL".to_owned(),
+        ]),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        memory: Some(memory),
+        memory_swap: Some(memory),
+        cpu_shares: Some(cpu_shares(spec.memory)),
+        pids_limit: Some(MAX_PROCESSES),
+        ulimits: Some(vec![ulimit("nofile", 1024), ulimit("core", 0)]),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("none".to_owned()),
+            config: None,
+        }),
+        ..HostConfig::default()
+    };
+    ContainerCreateBody {
+        image: Some(image::name(&spec.tree)),
+        entrypoint: Some(vec![AGENT.to_owned(), CHANNEL_FOLDER.to_owned()]),
+        user: Some("0:0".to_owned()),
+        working_dir: Some("/".to_owned()),
+        hostname: Some("warren".to_owned()),
+        labels: Some(labels),
+        host_config: Some(host_config),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn ulimit(name: &str, value: i64) -> ResourcesUlimits {
+    ResourcesUlimits {
+        name: Some(name.to_owned()),
+        soft: Some(value),
+        hard: Some(value),
+    }
+}
+
+/// Creates the container and gives its id. The daemon's own error, since a missing image is mended by the caller.
+pub(super) async fn create(
+    docker: &Docker,
+    name: &str,
+    body: ContainerCreateBody,
+) -> Result<String, Error> {
+    let options = CreateContainerOptionsBuilder::new().name(name).build();
+    Ok(docker.create_container(Some(options), body).await?.id)
+}
+
+pub(super) async fn start(docker: &Docker, name: &str) -> Result<(), EngineError> {
+    docker
+        .start_container(name, None::<StartContainerOptions>)
+        .await
+        .map_err(EngineError::docker("start the container"))
+}
+
+/// PID 1 of the container as this host sees it; none if it has ended.
+pub(super) async fn pid(docker: &Docker, name: &str) -> Result<Option<u32>, EngineError> {
+    let found = docker
+        .inspect_container(name, None::<InspectContainerOptions>)
+        .await
+        .map_err(EngineError::docker("inspect the container"))?;
+    Ok(found
+        .state
+        .and_then(|state| state.pid)
+        .and_then(|pid| u32::try_from(pid).ok())
+        .filter(|pid| *pid != 0))
+}
+
+/// Kills and removes it; one that is gone, or that somebody else is removing, counts as removed.
+pub(super) async fn remove(docker: &Docker, name: &str) -> Result<(), EngineError> {
+    let options = RemoveContainerOptionsBuilder::new()
+        .force(true)
+        .v(true)
+        .build();
+    match docker.remove_container(name, Some(options)).await {
+        Err(Error::DockerResponseServerError {
+            status_code: 404 | 409,
+            ..
+        }) => Ok(()),
+        outcome => outcome.map_err(EngineError::docker("remove the container")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_share_follows_memory() {
+        let shares = |mb| cpu_shares(Memory::new(mb).unwrap());
+        assert_eq!(shares(128), 74);
+        assert_eq!(shares(1769), 1024);
+        assert_eq!(shares(3538), 2048);
+    }
+}

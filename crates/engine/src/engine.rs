@@ -1,0 +1,77 @@
+use std::{collections::HashSet, sync::Arc};
+
+use async_trait::async_trait;
+use thiserror::Error;
+use warren_model::{Config, EngineName, InstanceId, ServerId};
+use warren_runtimes::Tree;
+
+use crate::{EngineError, Sandbox, SandboxSpec};
+
+/// One isolation technology on this host.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Its name, as owners choose it.
+    fn name(&self) -> EngineName;
+
+    /// What works here, or why not and the next step. Really asks; nothing is cached.
+    async fn probe(&self) -> Result<Capabilities, Unavailable>;
+
+    /// Whether it can run a function with this configuration, at deploy. Asks nobody.
+    fn admit(&self, config: &Config) -> Result<(), Refusal>;
+
+    /// Makes the language tree usable by this engine (an image, a disk). Quick when it was done before.
+    async fn prepare(&self, tree: &Tree) -> Result<(), EngineError>;
+
+    /// Starts an instance up to the point where its agent has answered on the control stream. On an error nothing is left behind.
+    async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError>;
+
+    /// Removes every sandbox of this owner that is not in `keep`, with all that belongs to it; never another owner's.
+    async fn reap(&self, keep: &HashSet<InstanceId>) -> Result<Reaped, EngineError>;
+}
+
+/// What an engine offers here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    /// For people: version and variant, such as `Docker 20.10.24, runc, cgroup v1`.
+    pub detail: String,
+}
+
+/// Why an engine can't be used here.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{reason}. {next_step}")]
+pub struct Unavailable {
+    /// What is wrong.
+    pub reason: String,
+    /// What the operator can do.
+    pub next_step: String,
+}
+
+/// Why an engine refuses a configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The member of the configuration.
+    pub field: &'static str,
+    /// A sentence with the next step.
+    pub message: String,
+}
+
+/// Who owns a sandbox; written into its labels, so that only the owner cleans it up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The data folder.
+    pub server: ServerId,
+    /// The node's name.
+    pub node: String,
+    /// Raised at each start of the server.
+    pub boot: u64,
+}
+
+/// What a reap removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reaped {
+    /// Sandboxes.
+    pub sandboxes: usize,
+    /// Instance folders with their mounts.
+    pub folders: usize,
+}

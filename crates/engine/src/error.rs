@@ -1,0 +1,71 @@
+use std::path::PathBuf;
+
+use thiserror::Error;
+use warren_protocol::ProtocolError;
+
+/// Why an engine could not do what it was asked. Messages are for operators; callers of functions see only that the platform failed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The Docker daemon refused or is away.
+    #[error("the Docker daemon could not {action}")]
+    Docker {
+        /// What was asked, as a verb and object.
+        action: &'static str,
+        /// What the daemon said.
+        #[source]
+        source: Box<bollard::errors::Error>,
+    },
+    /// A file, folder or mount on the host.
+    #[error("could not {action} {path}")]
+    Host {
+        /// A verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A program of the host that the engine uses failed.
+    #[error("`{program}` failed: {output}")]
+    Program {
+        /// The command.
+        program: String,
+        /// What it printed, or why it could not be started.
+        output: String,
+    },
+    /// The agent did not answer in time.
+    #[error("the sandbox's agent did not answer within {0:?}")]
+    AgentSilent(std::time::Duration),
+    /// The agent closed or broke its stream during the hello.
+    #[error("the sandbox's agent broke the hello")]
+    Hello(#[source] ProtocolError),
+    /// The stream to the agent failed.
+    #[error("the stream to the sandbox's agent failed")]
+    Stream(#[source] std::io::Error),
+    /// What listens is not the agent's socket.
+    #[error("the agent's socket is not a socket")]
+    NotASocket,
+}
+
+impl EngineError {
+    pub(crate) fn host(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Host {
+            action,
+            path,
+            source,
+        }
+    }
+
+    pub(crate) fn docker(action: &'static str) -> impl FnOnce(bollard::errors::Error) -> Self {
+        move |source| Self::Docker {
+            action,
+            source: Box::new(source),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Figures of a sandbox's cgroup, version 1 (one hierarchy per controller) and 2 (one for all).
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use crate::Usage;
+
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// The open files of one cgroup; reading them again needs no path, and fails once the cgroup is gone.
+#[derive(Debug)]
+pub struct Cgroup {
+    version: Version,
+    memory: File,
+    oom: File,
+    cpu: File,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    V1,
+    V2,
+}
+
+/// Where the figures of one process's cgroup are.
+#[derive(Debug, PartialEq, Eq)]
+struct Paths {
+    version: Version,
+    memory: PathBuf,
+    cpu: PathBuf,
+}
+
+impl Cgroup {
+    /// The cgroup of a process of this host. None if it is gone or its controllers are not there.
+    pub fn of_process(pid: u32) -> Option<Self> {
+        let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        Self::open(&paths(&membership, Path::new(ROOT))?)
+    }
+
+    fn open(paths: &Paths) -> Option<Self> {
+        let (oom, cpu) = match paths.version {
+            Version::V1 => ("memory.oom_control", "cpuacct.usage"),
+            Version::V2 => ("memory.events", "cpu.stat"),
+        };
+        Some(Self {
+            version: paths.version,
+            memory: File::open(paths.memory.join("memory.stat")).ok()?,
+            oom: File::open(paths.memory.join(oom)).ok()?,
+            cpu: File::open(paths.cpu.join(cpu)).ok()?,
+        })
+    }
+
+    /// The figures of this moment.
+    pub fn usage(&self) -> Option<Usage> {
+        let memory = read(&self.memory)?;
+        let oom = read(&self.oom)?;
+        let cpu = read(&self.cpu)?;
+        Some(match self.version {
+            Version::V1 => Usage {
+                memory_bytes: field(&memory, "total_rss")? + field(&memory, "total_shmem")?,
+                oom_kills: field(&oom, "oom_kill").unwrap_or(0),
+                cpu_us: cpu.trim().parse::<u64>().ok()? / 1000,
+            },
+            Version::V2 => Usage {
+                memory_bytes: field(&memory, "anon")? + field(&memory, "shmem")?,
+                oom_kills: field(&oom, "oom_kill").unwrap_or(0),
+                cpu_us: field(&cpu, "usage_usec")?,
+            },
+        })
+    }
+}
+
+/// Whole content of a file that the kernel makes at each read; these stay below 8 KiB.
+fn read(file: &File) -> Option<String> {
+    let mut buffer = [0; 8192];
+    let length = file.read_at(&mut buffer, 0).ok()?;
+    String::from_utf8(buffer[..length].to_vec()).ok()
+}
+
+/// The number behind a key in `key value` lines.
+fn field(text: &str, key: &str) -> Option<u64> {
+    text.lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// Reads `/proc/PID/cgroup` (cgroups(7)): `id:controllers:path` lines.
+fn paths(membership: &str, root: &Path) -> Option<Paths> {
+    let path_of = |controller: &str| {
+        membership.lines().find_map(|line| {
+            let mut parts = line.splitn(3, ':');
+            let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+            controllers
+                .split(',')
+                .any(|name| name == controller)
+                .then(|| path.trim_start_matches('/').to_owned())
+        })
+    };
+    if let (Some(memory), Some(cpu)) = (path_of("memory"), path_of("cpuacct")) {
+        let hierarchy = |name: &str, both: &str| {
+            let own = root.join(name);
+            if own.is_dir() { own } else { root.join(both) }
+        };
+        return Some(Paths {
+            version: Version::V1,
+            memory: root.join("memory").join(memory),
+            cpu: hierarchy("cpuacct", "cpu,cpuacct").join(cpu),
+        });
+    }
+    let unified = root.join(path_of("")?);
+    Some(Paths {
+        version: Version::V2,
+        memory: unified.clone(),
+        cpu: unified,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_version_1() {
+        let membership = "8:pids:/docker/abc\n4:memory:/docker/abc\n2:cpuacct:/docker/abc\n0::/\n";
+        let found = paths(membership, Path::new("/nowhere")).unwrap();
+        assert_eq!(found.version, Version::V1);
+        assert_eq!(found.memory, Path::new("/nowhere/memory/docker/abc"));
+    }
+
+    #[test]
+    fn finds_version_2() {
+        let membership = "0::/system.slice/docker-abc.scope\n";
+        let found = paths(membership, Path::new("/sys/fs/cgroup")).unwrap();
+        assert_eq!(found.version, Version::V2);
+        assert_eq!(
+            found.cpu,
+            Path::new("/sys/fs/cgroup/system.slice/docker-abc.scope")
+        );
+    }
+
+    #[test]
+    fn reads_fields_by_their_whole_name() {
+        let text = "rss_huge 5\nrss 7\ntotal_rss 9\n";
+        assert_eq!(field(text, "rss"), Some(7));
+        assert_eq!(field(text, "total_rss"), Some(9));
+        assert_eq!(field(text, "shmem"), None);
+    }
+}

@@ -1,0 +1,69 @@
+use std::{path::PathBuf, time::Duration};
+
+use async_trait::async_trait;
+use tokio::net::UnixStream;
+use warren_model::{EphemeralStorage, InstanceId, Memory};
+use warren_protocol::StreamKind;
+use warren_runtimes::Tree;
+
+use crate::EngineError;
+
+/// What a sandbox is started from.
+#[derive(Debug, Clone)]
+pub struct SandboxSpec {
+    /// Its id.
+    pub instance: InstanceId,
+    /// For labels only: whose calls it will serve.
+    pub function: String,
+    /// The root file system.
+    pub tree: Tree,
+    /// The agent's binary on the host.
+    pub agent: PathBuf,
+    /// What `/var/runtime` holds, if anything.
+    pub runtime_folder: Option<PathBuf>,
+    /// What `/var/task` holds.
+    pub code: CodeMount,
+    /// Memory limit and processor share.
+    pub memory: Memory,
+    /// Size of `/tmp`.
+    pub ephemeral_storage: EphemeralStorage,
+    /// How long the agent may take to answer.
+    pub start_limit: Duration,
+}
+
+/// Unpacked code on the host, read-only for everybody.
+#[derive(Debug, Clone)]
+pub struct CodeMount(pub PathBuf);
+
+/// Host-side figures of a sandbox. Read from its cgroup; nothing inside can forge them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Anonymous and shared memory now, in bytes; no page cache.
+    pub memory_bytes: u64,
+    /// Processor time since the start, in microseconds.
+    pub cpu_us: u64,
+    /// Processes killed for memory since the start.
+    pub oom_kills: u64,
+}
+
+/// One started instance. Dropping it does not end it: call [`kill`](Self::kill).
+#[async_trait]
+pub trait Sandbox: Send + Sync {
+    /// Its id.
+    fn id(&self) -> &InstanceId;
+
+    /// Evidence on the host that it is what it says, such as a container id.
+    fn evidence(&self) -> String;
+
+    /// Opens a stream to the agent, the hello included. Every engine's channel is a Unix socket on the host's side.
+    async fn open(&self, kind: StreamKind) -> Result<UnixStream, EngineError>;
+
+    /// Closes the channel folder to the sandbox: after the streams that it will need are open.
+    fn seal(&self);
+
+    /// Figures of this moment; some tens of microseconds. None once the sandbox is gone.
+    fn usage(&self) -> Option<Usage>;
+
+    /// Ends it and removes all that belongs to it. Repeating does nothing; returns when it is gone.
+    async fn kill(&self) -> Result<(), EngineError>;
+}

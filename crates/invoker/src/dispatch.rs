@@ -1,0 +1,385 @@
+//! Drives the scheduler: hands it events, turns its actions into work. All under one short lock; nothing in it waits.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::Instant,
+};
+use warren_model::{FunctionName, RevisionId, Version};
+use warren_registry::Snapshot;
+use warren_scheduler::{
+    Action, CallId, Event, FunctionKey, Instance, Moment, PoolKey, PoolSpec, Refusal, Scheduler,
+};
+
+use crate::{Completed, Invocation, InvokeError, instance, invoker::Context};
+
+/// An accepted invocation on its way to an instance.
+pub(crate) struct Job {
+    pub(crate) call: CallId,
+    pub(crate) invocation: Invocation,
+    /// Where the answer goes; the caller may be gone.
+    pub(crate) reply: oneshot::Sender<Result<Completed, InvokeError>>,
+}
+
+/// What an instance's task is told.
+pub(crate) enum Order {
+    Run(Job),
+    Stop,
+}
+
+/// The instances of one revision.
+pub(crate) struct Pool {
+    pub(crate) key: PoolKey,
+    pub(crate) version: Arc<Version>,
+}
+
+struct PoolEntry {
+    pool: Arc<Pool>,
+    /// Why the latest start failed.
+    failure: Option<String>,
+}
+
+struct Core {
+    scheduler: Scheduler,
+    pools: HashMap<PoolKey, PoolEntry>,
+    by_revision: HashMap<RevisionId, PoolKey>,
+    functions: HashMap<FunctionName, (FunctionKey, Option<u32>)>,
+    /// Accepted calls that have no instance yet.
+    waiting: HashMap<CallId, Job>,
+    instances: HashMap<Instance, mpsc::UnboundedSender<Order>>,
+    last_key: u64,
+    /// Kept to be filled again without allocation.
+    actions: Vec<Action>,
+    /// When the timer will next look.
+    armed: Option<Moment>,
+}
+
+/// The scheduler with what its numbers stand for.
+pub(crate) struct Dispatch {
+    core: Mutex<Core>,
+    begin: Instant,
+    /// The timer must look earlier than it meant to.
+    earlier: Notify,
+    /// Raised after each event while draining.
+    drained: Notify,
+}
+
+impl Dispatch {
+    pub(crate) fn new(scheduler: Scheduler) -> Self {
+        Self {
+            core: Mutex::new(Core {
+                scheduler,
+                pools: HashMap::new(),
+                by_revision: HashMap::new(),
+                functions: HashMap::new(),
+                waiting: HashMap::new(),
+                instances: HashMap::new(),
+                last_key: 0,
+                actions: Vec::new(),
+                armed: None,
+            }),
+            begin: Instant::now(),
+            earlier: Notify::new(),
+            drained: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        // Nothing inside panics half-way; if it ever did, going on is better than refusing every call.
+        self.core.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn now(&self) -> Moment {
+        Moment::default().plus(self.begin.elapsed())
+    }
+
+    /// Takes a new invocation. It is answered through `reply`.
+    pub(crate) fn arrive(
+        &self,
+        context: &Arc<Context>,
+        invocation: Invocation,
+        reply: oneshot::Sender<Result<Completed, InvokeError>>,
+    ) {
+        let mut core = self.lock();
+        let Some(pool) = core.pool(&invocation.version, context) else {
+            // The caller's end may be gone, which is no fault.
+            let _ = reply.send(Err(InvokeError::Changed));
+            return;
+        };
+        let call = CallId(core.next_key());
+        let job = Job {
+            call,
+            invocation,
+            reply,
+        };
+        core.waiting.insert(call, job);
+        self.handle_locked(core, context, Event::Arrive { call, pool });
+    }
+
+    /// Takes what happened.
+    pub(crate) fn handle(&self, context: &Arc<Context>, event: Event) {
+        self.handle_locked(self.lock(), context, event);
+    }
+
+    /// A start failed; the reason is told to the callers that are refused for it.
+    pub(crate) fn start_failed(
+        &self,
+        context: &Arc<Context>,
+        pool: PoolKey,
+        instance: Instance,
+        reason: String,
+    ) {
+        let mut core = self.lock();
+        if let Some(entry) = core.pools.get_mut(&pool) {
+            entry.failure = Some(reason);
+        }
+        core.instances.remove(&instance);
+        self.handle_locked(core, context, Event::StartFailed { instance });
+    }
+
+    /// An instance is gone.
+    pub(crate) fn stopped(&self, context: &Arc<Context>, instance: Instance) {
+        let mut core = self.lock();
+        core.instances.remove(&instance);
+        self.handle_locked(core, context, Event::Stopped { instance });
+    }
+
+    fn handle_locked(
+        &self,
+        mut core: MutexGuard<'_, Core>,
+        context: &Arc<Context>,
+        event: Event,
+    ) {
+        let mut actions = std::mem::take(&mut core.actions);
+        core.scheduler.handle(event, self.now(), &mut actions);
+        for action in actions.drain(..) {
+            core.apply(action, context);
+        }
+        core.actions = actions;
+        if let Some(wake) = core.scheduler.next_wake()
+            && core.armed.is_none_or(|armed| wake < armed)
+        {
+            core.armed = Some(wake);
+            self.earlier.notify_one();
+        }
+        if core.scheduler.is_drained() {
+            self.drained.notify_waiters();
+        }
+    }
+
+    /// Sends the scheduler its ticks, for ever.
+    pub(crate) async fn run_timer(&self, context: &Arc<Context>) {
+        loop {
+            let wake = self.lock().armed;
+            let due = match wake {
+                Some(Moment(micros)) => {
+                    let at = self.begin + std::time::Duration::from_micros(micros);
+                    tokio::select! {
+                        () = tokio::time::sleep_until(at) => true,
+                        () = self.earlier.notified() => false,
+                    }
+                }
+                None => {
+                    self.earlier.notified().await;
+                    false
+                }
+            };
+            if due {
+                let mut core = self.lock();
+                core.armed = None;
+                self.handle_locked(core, context, Event::Tick);
+            }
+        }
+    }
+
+    /// Compares the pools and limits with a new state of the functions.
+    pub(crate) fn follow(&self, context: &Arc<Context>, snapshot: &Snapshot) {
+        let mut events = Vec::new();
+        {
+            let mut core = self.lock();
+            let old: Vec<PoolKey> = core
+                .pools
+                .values()
+                .filter(|entry| !is_current(snapshot, &entry.pool.version))
+                .map(|entry| entry.pool.key)
+                .collect();
+            for pool in old {
+                if let Some(entry) = core.pools.remove(&pool) {
+                    core.by_revision.remove(&entry.pool.version.revision);
+                }
+                events.push(Event::Obsolete { pool });
+            }
+            core.functions.retain(|name, (function, known)| {
+                let reserved = snapshot
+                    .functions
+                    .get(name)
+                    .map(|entry| entry.function.reserved_concurrency);
+                if reserved.flatten() != *known {
+                    *known = reserved.flatten();
+                    events.push(Event::Limits {
+                        function: *function,
+                        reserved: *known,
+                    });
+                }
+                reserved.is_some()
+            });
+            for (name, entry) in &snapshot.functions {
+                if entry.function.reserved_concurrency.is_some()
+                    && !core.functions.contains_key(name)
+                {
+                    let function = core.function(name, entry.function.reserved_concurrency);
+                    events.push(Event::Limits {
+                        function,
+                        reserved: entry.function.reserved_concurrency,
+                    });
+                }
+            }
+        }
+        for event in events {
+            self.handle(context, event);
+        }
+    }
+
+    /// Accepts nothing more and waits until every accepted call is answered and every instance is gone.
+    pub(crate) async fn drain(&self, context: &Arc<Context>) {
+        let drained = self.drained.notified();
+        tokio::pin!(drained);
+        drained.as_mut().enable();
+        self.handle(context, Event::Drain);
+        drained.await;
+    }
+
+    pub(crate) fn counts(&self) -> warren_scheduler::Snapshot {
+        self.lock().scheduler.snapshot()
+    }
+}
+
+/// Whether a version is what a call of it would run now.
+fn is_current(snapshot: &Snapshot, version: &Version) -> bool {
+    let Some(entry) = snapshot.functions.get(&version.function) else {
+        return false;
+    };
+    let current = match version.id {
+        warren_model::VersionId::Latest => entry.ready.as_ref(),
+        warren_model::VersionId::Number(number) => entry.versions.get(&number),
+    };
+    current.is_some_and(|current| current.revision == version.revision)
+}
+
+impl Core {
+    fn next_key(&mut self) -> u64 {
+        self.last_key += 1;
+        self.last_key
+    }
+
+    fn function(&mut self, name: &FunctionName, reserved: Option<u32>) -> FunctionKey {
+        if let Some((key, _)) = self.functions.get(name) {
+            return *key;
+        }
+        let key = FunctionKey(self.next_key());
+        self.functions.insert(name.clone(), (key, reserved));
+        key
+    }
+
+    /// The pool of a version, made at its first call. None if the version is not current any more.
+    fn pool(&mut self, version: &Arc<Version>, context: &Arc<Context>) -> Option<PoolKey> {
+        if let Some(key) = self.by_revision.get(&version.revision) {
+            return Some(*key);
+        }
+        let snapshot = context.registry.snapshot();
+        if !is_current(&snapshot, version) {
+            return None;
+        }
+        let reserved = snapshot
+            .functions
+            .get(&version.function)
+            .and_then(|entry| entry.function.reserved_concurrency);
+        let function = self.function(&version.function, reserved);
+        let key = PoolKey(self.next_key());
+        self.scheduler.define(
+            key,
+            PoolSpec {
+                function,
+                engine: version.config.engine,
+                memory_mb: version.config.memory.get(),
+                concurrency: NonZeroU32::MIN,
+            },
+        );
+        let pool = Arc::new(Pool {
+            key,
+            version: Arc::clone(version),
+        });
+        self.pools.insert(
+            key,
+            PoolEntry {
+                pool,
+                failure: None,
+            },
+        );
+        self.by_revision.insert(version.revision.clone(), key);
+        Some(key)
+    }
+
+    fn apply(&mut self, action: Action, context: &Arc<Context>) {
+        match action {
+            Action::Run { call, instance } => {
+                let job = self.waiting.remove(&call);
+                let orders = self.instances.get(&instance);
+                if let (Some(job), Some(orders)) = (job, orders) {
+                    // A task that is gone drops the job, and with it the caller's channel, which answers the caller.
+                    let _ = orders.send(Order::Run(job));
+                }
+            }
+            Action::Refuse { call, refusal } => {
+                if let Some(job) = self.waiting.remove(&call) {
+                    let error = self.refusal(refusal, &job.invocation.version);
+                    let _ = job.reply.send(Err(error));
+                }
+            }
+            Action::Start { instance, pool } => {
+                let Some(entry) = self.pools.get(&pool) else {
+                    tracing::error!(?pool, "an instance of an unknown pool was asked for");
+                    return;
+                };
+                let (orders, inbox) = mpsc::unbounded_channel();
+                self.instances.insert(instance, orders);
+                tokio::spawn(instance::live(
+                    Arc::clone(context),
+                    Arc::clone(&entry.pool),
+                    instance,
+                    inbox,
+                ));
+            }
+            Action::Stop { instance } => {
+                if let Some(orders) = self.instances.get(&instance) {
+                    let _ = orders.send(Order::Stop);
+                }
+            }
+        }
+    }
+
+    fn refusal(&self, refusal: Refusal, version: &Version) -> InvokeError {
+        match refusal {
+            Refusal::FunctionConcurrency { limit } => InvokeError::FunctionConcurrency { limit },
+            Refusal::AccountConcurrency { limit } => InvokeError::AccountConcurrency { limit },
+            Refusal::HostBusy { retry_after_s } => InvokeError::HostBusy { retry_after_s },
+            Refusal::Draining => InvokeError::Stopping,
+            Refusal::Obsolete => InvokeError::Changed,
+            Refusal::StartFailed { .. } => {
+                let reason = self
+                    .by_revision
+                    .get(&version.revision)
+                    .and_then(|pool| self.pools.get(pool)?.failure.clone());
+                InvokeError::Unavailable(
+                    reason.unwrap_or_else(|| "no instance could be started".to_owned()),
+                )
+            }
+            other => InvokeError::Unavailable(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! From a version to what an engine starts: language tree, unpacked code, kit. The same steps serve deploy (as [`Prepare`]) and each start, where they find everything done.
+
+use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use warren_engine::{CodeMount, Engine, SandboxSpec};
+use warren_model::{Config, EngineName, InstanceId, Version};
+use warren_package::{BlobStore, Unpacked};
+use warren_registry::{Prepare, PrepareError, Refusal};
+use warren_runtimes::{Catalogue, Kit, Progress, Recipe, Tree, Trees};
+
+/// How long a sandbox's agent may take to answer.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// The engines of this server, by name.
+pub type Engines = BTreeMap<EngineName, Arc<dyn Engine>>;
+
+/// Makes versions startable.
+pub struct Launcher {
+    /// Languages.
+    pub catalogue: Arc<Catalogue>,
+    /// Root file systems.
+    pub trees: Trees,
+    /// Agent and bootstraps.
+    pub kit: Kit,
+    /// Zips.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Unpacked zips.
+    pub unpacked: Arc<Unpacked>,
+    /// Isolation.
+    pub engines: Engines,
+}
+
+/// What could not be made, for people.
+type Failure = Box<dyn Error + Send + Sync>;
+
+impl Launcher {
+    /// The engine of a version.
+    pub(crate) fn engine(&self, name: EngineName) -> Result<&Arc<dyn Engine>, Failure> {
+        self.engines
+            .get(&name)
+            .ok_or_else(|| format!("the engine {name} is not part of this server").into())
+    }
+
+    /// The recipe that serves a version.
+    pub(crate) fn recipe(&self, version: &Version) -> Result<Arc<Recipe>, Failure> {
+        Ok(self.catalogue.resolve(&version.config.runtime)?.recipe)
+    }
+
+    /// Everything that a start needs, made if it is not there.
+    pub(crate) async fn spec(
+        &self,
+        version: &Version,
+        instance: &InstanceId,
+    ) -> Result<(SandboxSpec, Arc<Recipe>), Failure> {
+        let recipe = self.recipe(version)?;
+        let tree = self.tree(&recipe).await?;
+        let code = self.code(version).await?;
+        let spec = SandboxSpec {
+            instance: instance.clone(),
+            function: version.function.to_string(),
+            tree,
+            agent: self.kit.agent(),
+            runtime_folder: self.kit.runtime_folder(&recipe),
+            code,
+            memory: version.config.memory,
+            ephemeral_storage: version.config.ephemeral_storage,
+            start_limit: START_LIMIT,
+        };
+        Ok((spec, recipe))
+    }
+
+    async fn tree(&self, recipe: &Recipe) -> Result<Tree, Failure> {
+        let show = |progress: Progress| {
+            tracing::info!(
+                recipe = progress.recipe,
+                step = progress.step,
+                steps = progress.steps,
+                "{}",
+                progress.text
+            );
+        };
+        Ok(self.trees.ensure(recipe, show).await?)
+    }
+
+    async fn code(&self, version: &Version) -> Result<CodeMount, Failure> {
+        let digest = &version.code.digest;
+        if self.unpacked.contains(digest) {
+            return Ok(CodeMount(self.unpacked.path(digest)));
+        }
+        let zip = self.blobs.get(digest).await?;
+        Ok(CodeMount(self.unpacked.unpack(digest, zip).await?))
+    }
+}
+
+#[async_trait]
+impl Prepare for Launcher {
+    async fn admit(&self, config: &Config) -> Result<(), Refusal> {
+        let refuse = |field: &str, reason: String| Refusal {
+            field: field.to_owned(),
+            reason,
+        };
+        let engine = self
+            .engine(config.engine)
+            .map_err(|error| refuse("engine", error.to_string()))?;
+        engine
+            .admit(config)
+            .map_err(|refusal| refuse(refusal.field, refusal.message))?;
+        engine
+            .probe()
+            .await
+            .map_err(|unavailable| refuse("engine", unavailable.to_string()))?;
+        Ok(())
+    }
+
+    async fn prepare(&self, version: &Version) -> Result<(), PrepareError> {
+        let made: Result<(), Failure> = async {
+            let recipe = self.recipe(version)?;
+            let tree = self.tree(&recipe).await?;
+            self.code(version).await?;
+            self.engine(version.config.engine)?.prepare(&tree).await?;
+            Ok(())
+        }
+        .await;
+        made.map_err(|error| PrepareError {
+            code: "InternalError".to_owned(),
+            message: chain(error.as_ref()),
+        })
+    }
+}
+
+/// An error with its sources, in one line.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,138 @@
+use thiserror::Error;
+
+/// Why a zip is refused. The messages are for the owner of the zip; the first ones are Lambda's.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PackageError {
+    /// Not a zip, or one whose directory can't be read.
+    #[error("Could not unzip uploaded file. Please check your file, then try to upload again.")]
+    NotAZip,
+    /// There is nothing in it.
+    #[error("Uploaded file must be a non-empty zip")]
+    Empty,
+    /// The zip itself is too large (`RequestEntityTooLargeException`).
+    #[error("The zip has {found} bytes; {limit} are the limit.")]
+    ZipTooLarge {
+        /// In bytes.
+        found: u64,
+        /// In bytes.
+        limit: u64,
+    },
+    /// Its files together are too large.
+    #[error("Unzipped size must be smaller than {limit} bytes; it grows past that in '{entry}'.")]
+    UnpackedTooLarge {
+        /// The entry that did not fit any more.
+        entry: String,
+        /// In bytes.
+        limit: u64,
+    },
+    /// Too many entries.
+    #[error("The zip has {found} entries; {limit} are the limit.")]
+    TooManyEntries {
+        /// As its directory says.
+        found: usize,
+        /// The most.
+        limit: usize,
+    },
+    /// A name that is not a relative path within the package.
+    #[error("The name '{entry}' in the zip {fault}.")]
+    Name {
+        /// The name, made printable.
+        entry: String,
+        /// What is wrong with it.
+        fault: NameFault,
+    },
+    /// Two files of one name.
+    #[error("The zip has '{entry}' twice.")]
+    Duplicate {
+        /// The name.
+        entry: String,
+    },
+    /// A file in something that is not a folder.
+    #[error("'{entry}' is in '{parent}', which the zip has as a file or a link, not as a folder.")]
+    ParentIsNoFolder {
+        /// The file.
+        entry: String,
+        /// What should be a folder.
+        parent: String,
+    },
+    /// A symbolic link to something outside of the package.
+    #[error("The symbolic link '{entry}' points to '{target}', outside of the package.")]
+    LinkLeaves {
+        /// The link.
+        entry: String,
+        /// Where it points to.
+        target: String,
+    },
+    /// Symbolic links that lead to each other.
+    #[error("The symbolic link '{entry}' leads through more than {limit} links.")]
+    LinkLoops {
+        /// The link.
+        entry: String,
+        /// The most links that one may lead through.
+        limit: usize,
+    },
+    /// A device, socket or named pipe.
+    #[error(
+        "'{entry}' is a special file (mode {mode:o}); only files, folders and symbolic links can be deployed."
+    )]
+    SpecialFile {
+        /// The entry.
+        entry: String,
+        /// Its Unix mode.
+        mode: u32,
+    },
+    /// An encrypted entry.
+    #[error("'{entry}' is encrypted. Make the zip without a password.")]
+    Encrypted {
+        /// The entry.
+        entry: String,
+    },
+    /// A compression that is neither "stored" nor "deflate".
+    #[error("'{entry}' is compressed with {method}. Make the zip with deflate.")]
+    Compression {
+        /// The entry.
+        entry: String,
+        /// The method found.
+        method: String,
+    },
+    /// Entries that share their compressed bytes, as in a zip bomb.
+    #[error("The entries up to '{entry}' claim more compressed bytes than the zip has ({size}).")]
+    Overlap {
+        /// The entry.
+        entry: String,
+        /// Size of the zip, in bytes.
+        size: u64,
+    },
+    /// An entry whose content is not what the zip's directory says.
+    #[error("'{entry}' is damaged: {problem}. Make the zip again.")]
+    Damaged {
+        /// The entry.
+        entry: String,
+        /// What was found.
+        problem: String,
+    },
+}
+
+/// What is wrong with a name; reads on from "the name ...".
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum NameFault {
+    #[error("leaves the package with '..'")]
+    Traversal,
+    #[error("is an absolute path")]
+    Absolute,
+    #[error("has a backslash; make the zip with '/' between folders")]
+    Backslash,
+    #[error("begins with a drive letter")]
+    Drive,
+    #[error("has a control character")]
+    Control,
+    #[error("is not UTF-8")]
+    Encoding,
+    #[error("has {found} bytes; {limit} are the limit")]
+    Long { found: usize, limit: usize },
+    #[error("has a part of {found} bytes; {limit} are the limit")]
+    LongPart { found: usize, limit: usize },
+    #[error("has {found} levels; {limit} are the limit")]
+    Deep { found: usize, limit: usize },
+}

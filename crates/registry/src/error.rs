@@ -1,0 +1,85 @@
+use thiserror::Error;
+use warren_model::{Digest, FunctionName, Invalid, Route, State};
+use warren_package::{BlobError, PackageError};
+use warren_runtimes::ResolveError;
+use warren_store::StoreError;
+
+use crate::{NotFound, Refusal};
+
+/// Why the registry did not do what it was asked.
+///
+/// The words are Lambda's where it has some; its exception's name stands with each variant. The last two are the server's own faults, of which a client
+/// learns no more than that.
+#[derive(Debug, Error)]
+pub enum RegistryError {
+    /// `ResourceConflictException`.
+    #[error("Function already exist: {name}")]
+    AlreadyExists {
+        /// The name.
+        name: FunctionName,
+    },
+    /// `ResourceNotFoundException`.
+    #[error(transparent)]
+    NotFound(#[from] NotFound),
+    /// An update is being prepared: `ResourceConflictException`.
+    #[error(
+        "The operation cannot be performed at this time. An update is in progress for resource: {arn}"
+    )]
+    UpdateInProgress {
+        /// The function.
+        arn: String,
+    },
+    /// The function is still being created, or what should be published could not be prepared: `ResourceConflictException`.
+    #[error(
+        "The operation cannot be performed at this time. The function is currently in the following state: {state:?}"
+    )]
+    NotActive {
+        /// The state it is in.
+        state: State,
+    },
+    /// `PreconditionFailedException`.
+    #[error(
+        "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
+    )]
+    StaleRevision,
+    /// `InvalidParameterValueException`.
+    #[error(
+        "CodeSHA256 ({asked}) is different from current CodeSHA256 in $LATEST ({found}). Please try again with the CodeSHA256 in $LATEST."
+    )]
+    OtherCode {
+        /// What the client believes is in `$LATEST`.
+        asked: Digest,
+        /// What is.
+        found: Digest,
+    },
+    /// `ResourceConflictException`.
+    #[error(
+        "The route '{route}' is the same as '{taken}' of the function {function}. Change one of them, or remove it there first."
+    )]
+    RouteTaken {
+        /// The route asked for.
+        route: Route,
+        /// The route that answers the same requests.
+        taken: Route,
+        /// Whose that is.
+        function: FunctionName,
+    },
+    /// `ValidationException` or `InvalidParameterValueException`, as its kind says.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// No recipe serves the runtime: `InvalidParameterValueException`.
+    #[error(transparent)]
+    Runtime(#[from] ResolveError),
+    /// The engine can't run it: `InvalidParameterValueException`.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The zip is not in order: `RequestEntityTooLargeException` for [`PackageError::ZipTooLarge`], else `InvalidParameterValueException`.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// `ServiceException`, 503 where it is [`StoreError::Unavailable`].
+    #[error("functions can't be stored or read")]
+    Store(#[from] StoreError),
+    /// `ServiceException`.
+    #[error("code can't be stored or read")]
+    Blobs(#[from] BlobError),
+}

@@ -1,0 +1,353 @@
+//! The handle, and what all changes share; the changes themselves are in the modules below.
+
+mod create;
+mod delete;
+mod preparation;
+mod publish;
+mod removal;
+mod tags;
+mod update;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as StdMutex};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::{Mutex, MutexGuard, RwLock, watch};
+use warren_model::{
+    Account, Config, Digest, Function, FunctionName, RevisionId, Route, Tags, Timestamp, Version,
+    VersionId,
+};
+use warren_package::{BlobStore, Limits, Unpacked, check};
+use warren_runtimes::Catalogue;
+use warren_store::{Store, StoreError};
+
+use crate::holds::Holds;
+use crate::sweep::Sweep;
+use crate::{
+    ConfigPatch, Created, Entry, Guard, Hold, NewFunction, Prepare, Publish, RegistryError,
+    Snapshot, Updated, states,
+};
+
+/// What a registry is made of.
+pub struct Parts {
+    /// Where functions are kept.
+    pub store: Arc<dyn Store>,
+    /// Where their zips are kept.
+    pub blobs: Arc<dyn BlobStore>,
+    /// Where their code is unpacked: the registry removes what is not needed any more.
+    pub unpacked: Arc<Unpacked>,
+    /// The languages there are.
+    pub catalogue: Arc<Catalogue>,
+    /// What makes versions ready to run.
+    pub preparer: Arc<dyn Prepare>,
+    /// For ARNs.
+    pub account: Account,
+    /// What time it is.
+    pub clock: fn() -> Timestamp,
+}
+
+/// The control plane's handle; clones are the same registry.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: Parts,
+    account: Arc<Account>,
+    snapshot: ArcSwap<Snapshot>,
+    changes: watch::Sender<u64>,
+    /// Held by the one change that is being made.
+    turn: Mutex<()>,
+    /// Set when a write failed in a way that leaves open whether it took place: the next change reads everything again first.
+    doubtful: AtomicBool,
+    /// The revisions that a task prepares.
+    preparing: StdMutex<HashSet<RevisionId>>,
+    holds: Holds,
+    /// Shared by those who store zips, exclusive to the one who removes some: a zip that was found to be there must not go at that moment.
+    zips: RwLock<()>,
+    sweep: Mutex<Sweep>,
+}
+
+impl Registry {
+    /// Reads all functions, resumes their unfinished preparations, and removes code that nothing refers to. Must be called within tokio.
+    pub async fn open(parts: Parts) -> Result<Self, RegistryError> {
+        let account = Arc::new(parts.account.clone());
+        let snapshot = read(parts.store.as_ref(), &account).await?;
+        let inner = Arc::new(Inner {
+            account,
+            changes: watch::Sender::new(snapshot.revision),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            turn: Mutex::default(),
+            doubtful: AtomicBool::new(false),
+            preparing: StdMutex::default(),
+            holds: Holds::default(),
+            zips: RwLock::default(),
+            sweep: Mutex::default(),
+            parts,
+        });
+        removal::start(&inner).await;
+        preparation::resume(&inner);
+        Ok(Self { inner })
+    }
+
+    /// All functions as they are now; from memory.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.inner.snapshot.load_full()
+    }
+
+    /// The account and region of ARNs.
+    pub fn account(&self) -> &Account {
+        &self.inner.account
+    }
+
+    /// The revision of the present snapshot, whenever it changes. The snapshot is there before its revision is.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
+    }
+
+    /// Creates a function; answers while it is still being prepared.
+    pub async fn create(&self, new: NewFunction) -> Result<Created, RegistryError> {
+        self.run(async move |inner| inner.create(new).await).await
+    }
+
+    /// Replaces the code of `$LATEST`; answers while it is still being prepared. With `dry_run` everything is checked and nothing changed.
+    pub async fn update_code(
+        &self,
+        name: &FunctionName,
+        zip: Bytes,
+        guard: &Guard,
+        publish: bool,
+        dry_run: bool,
+    ) -> Result<Updated, RegistryError> {
+        let (name, guard) = (name.clone(), guard.clone());
+        self.run(async move |inner| {
+            inner
+                .update_code(&name, zip, &guard, publish, dry_run)
+                .await
+        })
+        .await
+    }
+
+    /// Changes the configuration of `$LATEST`; answers while it is still being prepared.
+    pub async fn update_config(
+        &self,
+        name: &FunctionName,
+        patch: ConfigPatch,
+        guard: &Guard,
+    ) -> Result<Arc<Version>, RegistryError> {
+        let (name, guard) = (name.clone(), guard.clone());
+        self.run(async move |inner| inner.update_config(&name, patch, &guard).await)
+            .await
+    }
+
+    /// Publishes `$LATEST` under the next number; if nothing changed since the last one was published, answers that.
+    pub async fn publish(
+        &self,
+        name: &FunctionName,
+        request: Publish,
+    ) -> Result<Arc<Version>, RegistryError> {
+        let name = name.clone();
+        self.run(async move |inner| inner.publish(&name, request).await)
+            .await
+    }
+
+    /// Deletes a published version, or without one the function with everything that belongs to it. `$LATEST` alone can't be deleted.
+    pub async fn delete(
+        &self,
+        name: &FunctionName,
+        version: Option<VersionId>,
+    ) -> Result<(), RegistryError> {
+        let name = name.clone();
+        self.run(async move |inner| inner.delete(&name, version).await)
+            .await
+    }
+
+    /// Sets or removes the number of calls that are kept for a function and limit it.
+    pub async fn set_reserved_concurrency(
+        &self,
+        name: &FunctionName,
+        reserved: Option<u32>,
+    ) -> Result<Arc<Function>, RegistryError> {
+        let name = name.clone();
+        self.run(async move |inner| inner.set_reserved_concurrency(&name, reserved).await)
+            .await
+    }
+
+    /// Adds these tags, in place of those with the same keys. One that states the engine or a route changes that as well: all routes are then those
+    /// of the tags.
+    pub async fn set_tags(
+        &self,
+        name: &FunctionName,
+        tags: Tags,
+    ) -> Result<Arc<Function>, RegistryError> {
+        let name = name.clone();
+        self.run(async move |inner| inner.set_tags(&name, tags).await)
+            .await
+    }
+
+    /// Removes the tags of these keys, and with them what they stated: the engine is then the default, the routes are those of the tags that are left.
+    pub async fn remove_tags(
+        &self,
+        name: &FunctionName,
+        keys: &[String],
+    ) -> Result<Arc<Function>, RegistryError> {
+        let (name, keys) = (name.clone(), keys.to_vec());
+        self.run(async move |inner| inner.remove_tags(&name, &keys).await)
+            .await
+    }
+
+    /// Replaces all routes of a function. Tags that stated routes follow.
+    pub async fn set_routes(
+        &self,
+        name: &FunctionName,
+        routes: Vec<Route>,
+    ) -> Result<Arc<Function>, RegistryError> {
+        let name = name.clone();
+        self.run(async move |inner| inner.set_routes(&name, routes).await)
+            .await
+    }
+
+    /// The zip of a version's code.
+    pub async fn code(&self, digest: &Digest) -> Result<Bytes, RegistryError> {
+        Ok(self.inner.parts.blobs.get(digest).await?)
+    }
+
+    /// Keeps the code of this digest, zip and unpacked, until the hold is dropped: for what runs longer than a call may take.
+    pub fn hold(&self, digest: &Digest) -> Hold {
+        self.inner.holds.hold(*digest)
+    }
+
+    /// A change as a task of its own: between its commit and its snapshot nobody must stop it.
+    async fn run<T: Send + 'static, F>(
+        &self,
+        change: impl FnOnce(Arc<Inner>) -> F,
+    ) -> Result<T, RegistryError>
+    where
+        F: Future<Output = Result<T, RegistryError>> + Send + 'static,
+    {
+        match tokio::spawn(change(Arc::clone(&self.inner))).await {
+            Ok(result) => result,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+/// Everything that is stored.
+async fn read(store: &dyn Store, account: &Arc<Account>) -> Result<Snapshot, StoreError> {
+    let contents = store.load().await?;
+    let functions: BTreeMap<FunctionName, Arc<Entry>> = contents
+        .functions
+        .into_iter()
+        .map(|record| (record.function.name().clone(), Arc::new(Entry::of(record))))
+        .collect();
+    Ok(Snapshot::new(
+        contents.revision,
+        Arc::clone(account),
+        functions,
+    ))
+}
+
+/// The right to change something, and what there is.
+struct Turn<'r> {
+    inner: &'r Inner,
+    snapshot: Arc<Snapshot>,
+    _turn: MutexGuard<'r, ()>,
+}
+
+impl Inner {
+    fn now(&self) -> Timestamp {
+        (self.parts.clock)()
+    }
+
+    /// Waits for the changes before.
+    async fn turn(self: &Arc<Self>) -> Result<Turn<'_>, RegistryError> {
+        let turn = self.turn.lock().await;
+        if self.doubtful.load(Ordering::Acquire) {
+            let snapshot = read(self.parts.store.as_ref(), &self.account).await?;
+            self.show(snapshot);
+            self.doubtful.store(false, Ordering::Release);
+            // The change in doubt may have been one that begins a preparation.
+            preparation::resume(self);
+        }
+        Ok(Turn {
+            inner: self,
+            snapshot: self.snapshot.load_full(),
+            _turn: turn,
+        })
+    }
+
+    /// Publishes a snapshot, then its revision.
+    fn show(&self, snapshot: Snapshot) {
+        let revision = snapshot.revision;
+        self.snapshot.store(Arc::new(snapshot));
+        self.changes.send_replace(revision);
+    }
+
+    /// Whether a function of this configuration could be prepared and run here.
+    async fn admit(&self, config: &Config) -> Result<(), RegistryError> {
+        config.validate()?;
+        self.parts.catalogue.resolve(&config.runtime)?;
+        Ok(self.parts.preparer.admit(config).await?)
+    }
+
+    /// Checks a zip and keeps it, held until the caller has stored what refers to it.
+    async fn keep(&self, zip: Bytes) -> Result<Hold, RegistryError> {
+        check(zip.clone(), Limits::default()).await?;
+        let _zips = self.zips.read().await;
+        let digest = self.parts.blobs.put(zip).await?;
+        Ok(self.holds.hold(digest))
+    }
+}
+
+impl Turn<'_> {
+    fn entry(&self, name: &FunctionName) -> Result<Arc<Entry>, RegistryError> {
+        let entry = self.snapshot.function(name).cloned();
+        Ok(entry.ok_or_else(|| self.snapshot.not_found(name, None))?)
+    }
+
+    /// The entry, if `$LATEST` is not being prepared: then it may be updated or published.
+    fn settled(&self, name: &FunctionName, guard: &Guard) -> Result<Arc<Entry>, RegistryError> {
+        let entry = self.entry(name)?;
+        let latest = &entry.latest;
+        if states::in_preparation(latest) {
+            return Err(match latest.last_update {
+                None => RegistryError::NotActive {
+                    state: latest.state,
+                },
+                Some(_) => RegistryError::UpdateInProgress {
+                    arn: self.inner.account.function_arn(name),
+                },
+            });
+        }
+        match &guard.revision {
+            Some(revision) if *revision != latest.revision => Err(RegistryError::StaleRevision),
+            _ => Ok(entry),
+        }
+    }
+
+    /// The end of every change: what the store answered, then the snapshot with the changed entry.
+    fn commit(
+        self,
+        name: &FunctionName,
+        stored: Result<u64, StoreError>,
+        entry: Option<Entry>,
+    ) -> Result<(), RegistryError> {
+        match stored {
+            Ok(revision) => {
+                let snapshot = self.snapshot.with(revision, name, entry.map(Arc::new));
+                self.inner.show(snapshot);
+                Ok(())
+            }
+            Err(error) => {
+                self.inner.doubtful.store(true, Ordering::Release);
+                Err(error.into())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,36 @@
+use std::sync::Arc;
+
+use warren_model::{FunctionName, Invalid, Qualifier, VersionId};
+
+use super::Inner;
+use crate::{Entry, RegistryError};
+
+impl Inner {
+    pub(super) async fn delete(
+        self: Arc<Self>,
+        name: &FunctionName,
+        version: Option<VersionId>,
+    ) -> Result<(), RegistryError> {
+        let turn = self.turn().await?;
+        let entry = turn.entry(name)?;
+        match version {
+            None => {
+                let stored = self.parts.store.delete(name).await;
+                turn.commit(name, stored, None)
+            }
+            Some(VersionId::Latest) => Err(Invalid::parameter(
+                "qualifier",
+                "$LATEST version cannot be deleted without deleting the function.",
+            )
+            .into()),
+            Some(VersionId::Number(number)) => {
+                turn.snapshot
+                    .version(name, Some(&Qualifier::Version(VersionId::Number(number))))?;
+                let stored = self.parts.store.delete_version(name, number).await;
+                let mut rest = Entry::clone(&entry);
+                rest.versions.remove(&number);
+                turn.commit(name, stored, Some(rest))
+            }
+        }
+    }
+}

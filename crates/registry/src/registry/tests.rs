@@ -1,0 +1,6 @@
+mod changes;
+mod crash;
+mod kit;
+mod lifecycle;
+mod removal;
+mod routing;

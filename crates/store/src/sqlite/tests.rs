@@ -1,0 +1,113 @@
+use std::os::unix::fs::PermissionsExt;
+
+use warren_model::VersionId;
+
+use super::*;
+use crate::suite;
+
+#[tokio::test]
+async fn passes_the_suite() {
+    let folder = tempfile::tempdir().unwrap();
+    suite::all(async |name: &str| {
+        SqliteStore::open(&folder.path().join(format!("{name}.db")))
+            .await
+            .unwrap()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn is_durable_private_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("control.db");
+    let store = SqliteStore::open(&file).await.unwrap();
+    store.server_id().await.unwrap();
+    for (pragma, expected) in [
+        ("PRAGMA journal_mode", "wal"),
+        ("PRAGMA synchronous", "2"),
+        ("PRAGMA foreign_keys", "1"),
+    ] {
+        let row = sqlx::query(pragma).fetch_one(&store.pool).await.unwrap();
+        let value = row
+            .try_get::<String, _>(0)
+            .or_else(|_| row.try_get::<i64, _>(0).map(|n| n.to_string()));
+        assert_eq!(value.unwrap(), expected, "{pragma}");
+    }
+    for name in ["control.db", "control.db-wal"] {
+        let mode = std::fs::metadata(folder.path().join(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn refuses_a_newer_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("control.db");
+    let store = SqliteStore::open(&file).await.unwrap();
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'future', 1, x'00', 0)",
+    )
+    .execute(&store.pool)
+    .await
+    .unwrap();
+    store.close().await;
+    let error = SqliteStore::open(&file).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StoreError::NewerSchema {
+                found: 9999,
+                known: 1
+            }
+        ),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn names_damaged_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("control.db"))
+        .await
+        .unwrap();
+    let record = Record {
+        function: suite::function("f"),
+        ready: None,
+        versions: vec![suite::version("f", VersionId::Number(1))],
+    };
+    store.insert(&record).await.unwrap();
+    for (statement, expected) in [
+        (
+            "UPDATE versions SET memory_mb = 1 WHERE version = '1'",
+            "the row 'f:1' of the table versions is damaged in the column memory_mb",
+        ),
+        (
+            "UPDATE versions SET memory_mb = 128, environment = '{' WHERE version = '1'",
+            "damaged in the column environment",
+        ),
+        (
+            "DELETE FROM versions",
+            "the row 'f' of the table functions is damaged in the column name: it has no $LATEST",
+        ),
+    ] {
+        sqlx::query(statement).execute(&store.pool).await.unwrap();
+        let error = store.load().await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_unavailable() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("control.db");
+    std::fs::write(
+        &file,
+        "this is a text of some length, not a database at all ".repeat(99),
+    )
+    .unwrap();
+    let error = SqliteStore::open(&file).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+}

@@ -1,0 +1,172 @@
+//! `warren serve`: reads as a plan. Lock the data folder, clean up after an earlier run, build the parts, announce the addresses, wait, drain.
+
+mod data_dir;
+mod host;
+
+use std::{collections::HashSet, sync::Arc, time::{Duration, SystemTime}};
+
+use anyhow::Context;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use warren_api::{Api, auth::Keys};
+use warren_engine::{Engine, Owner, docker::DockerEngine};
+use warren_invoker::{Engines, Invoker, Launcher};
+use warren_model::{Account, Timestamp};
+use warren_package::{FileBlobs, Unpacked};
+use warren_registry::Registry;
+use warren_runtimes::{Catalogue, Kit, Trees};
+use warren_store::{SqliteStore, Store};
+use warren_telemetry::FunctionLogs;
+
+use self::data_dir::DataDir;
+use crate::settings::Settings;
+
+/// How long accepted calls may take to end after the signal to stop.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Runs the server until a signal ends it.
+pub(crate) fn serve(settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(host::worker_threads())
+        .enable_all()
+        .build()
+        .context("could not start the asynchronous runtime")?;
+    runtime.block_on(run(settings))
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    let data = DataDir::open(&settings.data_dir)?;
+    let listener = bind(settings.listen, "--listen").await?;
+    let routes_listener = bind(settings.routes_listen, "--routes-listen").await?;
+    let stop = stop_signal()?;
+
+    let store = SqliteStore::open(&data.file("warren.db")).await?;
+    let owner = Owner {
+        server: store.server_id().await?,
+        node: host::node_name(),
+        boot: u64::try_from(now().as_millis()).unwrap_or(0),
+    };
+    let keys = Keys::load_or_create(data.path())?;
+    let account = Account::default();
+    let engines = engines(&data, owner).await?;
+    let catalogue = Arc::new(Catalogue::load(&data.folder("recipes")?)?);
+    for rejected in catalogue.rejected() {
+        tracing::warn!(error = %rejected, "a recipe was left out");
+    }
+    let launcher = Arc::new(Launcher {
+        kit: Kit::install(data.path(), &catalogue)?,
+        catalogue: Arc::clone(&catalogue),
+        trees: Trees::new(&settings.cache_dir),
+        blobs: Arc::new(FileBlobs::open(&data.folder("blobs")?).await?),
+        unpacked: Arc::new(Unpacked::open(&data.folder("code")?).await?),
+        engines: engines.clone(),
+    });
+    let registry = Registry::open(warren_registry::Parts {
+        store: Arc::new(store),
+        blobs: Arc::clone(&launcher.blobs),
+        unpacked: Arc::clone(&launcher.unpacked),
+        catalogue,
+        preparer: Arc::clone(&launcher) as _,
+        account: account.clone(),
+        clock: now,
+    })
+    .await?;
+    let logs = FunctionLogs::open(&data.folder("logs")?)?;
+    let invoker = Invoker::start(warren_invoker::Parts {
+        registry: registry.clone(),
+        launcher,
+        logs: logs.clone(),
+        settings: warren_scheduler::Settings::new(
+            settings.memory_mb.unwrap_or_else(host::memory_for_instances_mb),
+            settings.max_instances,
+        ),
+    });
+    let api = Api::new(registry, invoker.clone(), keys, account);
+    let control = tokio::spawn(warren_api::serve_control(
+        listener,
+        warren_api::control_router(api.clone()),
+        stopped(stop.clone()),
+    ));
+    let routes = tokio::spawn(warren_api::serve_routes(
+        routes_listener,
+        api,
+        stopped(stop.clone()),
+    ));
+    tracing::info!(
+        control = %settings.listen,
+        routes = %settings.routes_listen,
+        data = %data.path().display(),
+        "warren serves"
+    );
+
+    stopped(stop).await;
+    tracing::info!("stopping: accepted calls are finished first");
+    if !invoker.drain(DRAIN).await {
+        tracing::warn!(limit = ?DRAIN, "calls were still running; they are ended now");
+    }
+    for engine in engines.values() {
+        engine.reap(&HashSet::new()).await?;
+    }
+    control.await.context("the control address ended badly")?;
+    routes.await.context("the routes address ended badly")?;
+    logs.flush().await;
+    Ok(())
+}
+
+/// The engines of this host, cleaned of what an earlier run of this server left.
+async fn engines(data: &DataDir, owner: Owner) -> anyhow::Result<Engines> {
+    let docker = DockerEngine::connect(owner, data.folder("run")?, data.folder("disks")?)?;
+    let docker: Arc<dyn Engine> = Arc::new(docker);
+    match docker.probe().await {
+        Ok(found) => {
+            tracing::info!(detail = found.detail, "engine docker is usable");
+            let reaped = docker.reap(&HashSet::new()).await?;
+            if reaped != warren_engine::Reaped::default() {
+                tracing::info!(
+                    sandboxes = reaped.sandboxes,
+                    folders = reaped.folders,
+                    "removed what an earlier run left"
+                );
+            }
+        }
+        Err(unavailable) => {
+            tracing::warn!(%unavailable, "engine docker can't be used: functions that need it are refused");
+        }
+    }
+    Ok(Engines::from([(docker.name(), docker)]))
+}
+
+async fn bind(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("could not listen on {address}; stop what listens there or choose another address with {flag}")
+    })
+}
+
+/// Becomes true at SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<watch::Receiver<bool>> {
+    let mut terminate = signal(SignalKind::terminate()).context("could not wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("could not wait for SIGINT")?;
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.send_replace(true);
+        // Keeps the sender alive, so that a waiting receiver sees the value and not its end.
+        std::future::pending::<()>().await;
+    });
+    Ok(stopped)
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // The sender lives as long as the process.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}

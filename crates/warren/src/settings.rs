@@ -1,0 +1,149 @@
+//! What `warren serve` is told: by flag, by variable, or by `warren.toml` in the data folder or the working directory; in this order.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use serde::Deserialize;
+
+/// Flags of `warren serve`; each has a variable and a key of the same name in `warren.toml`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeFlags {
+    /// Where functions, code, logs and keys are kept [default: .warren/data]
+    #[arg(long, value_name = "DIR", env = "WARREN_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Address of the Lambda API and the native API [default: 127.0.0.1:7070]
+    #[arg(long, value_name = "ADDRESS", env = "WARREN_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// Address of the functions' HTTP routes [default: 127.0.0.1:7071]
+    #[arg(long, value_name = "ADDRESS", env = "WARREN_ROUTES_LISTEN")]
+    routes_listen: Option<SocketAddr>,
+    /// Memory for all instances together, in MB [default: 80 % of the host's]
+    #[arg(long, value_name = "MB", env = "WARREN_MEMORY_MB")]
+    memory_mb: Option<u64>,
+    /// Instances at the same time [default: 200]
+    #[arg(long, value_name = "N", env = "WARREN_MAX_INSTANCES")]
+    max_instances: Option<u32>,
+    /// Where language trees are kept, shared by servers [default: ~/.cache/warren]
+    #[arg(long, value_name = "DIR", env = "WARREN_CACHE")]
+    cache_dir: Option<PathBuf>,
+    /// Another settings file than warren.toml
+    #[arg(long, value_name = "FILE", env = "WARREN_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// `warren.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    data_dir: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    routes_listen: Option<SocketAddr>,
+    memory_mb: Option<u64>,
+    max_instances: Option<u32>,
+    cache_dir: Option<PathBuf>,
+}
+
+/// Settings of a server, complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) routes_listen: SocketAddr,
+    /// None: 80 % of the host's.
+    pub(crate) memory_mb: Option<u64>,
+    pub(crate) max_instances: u32,
+    pub(crate) cache_dir: PathBuf,
+}
+
+impl Settings {
+    /// Joins flags (which clap has joined with variables) and the file.
+    pub(crate) fn load(flags: ServeFlags) -> anyhow::Result<Self> {
+        let file = match &flags.config {
+            Some(path) => read(path)?
+                .with_context(|| format!("the settings file {} is not there", path.display()))?,
+            None => read(Path::new("warren.toml"))?.unwrap_or_default(),
+        };
+        Self::join(flags, file)
+    }
+
+    fn join(flags: ServeFlags, file: File) -> anyhow::Result<Self> {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let cache_dir = flags
+            .cache_dir
+            .or(file.cache_dir)
+            .or_else(warren_runtimes::Trees::default_folder)
+            .ok_or_else(|| anyhow!("no cache folder: set --cache-dir, WARREN_CACHE or HOME"))?;
+        Ok(Self {
+            data_dir: flags
+                .data_dir
+                .or(file.data_dir)
+                .unwrap_or_else(|| PathBuf::from(".warren/data")),
+            listen: flags.listen.or(file.listen).unwrap_or(loopback(7070)),
+            routes_listen: flags
+                .routes_listen
+                .or(file.routes_listen)
+                .unwrap_or(loopback(7071)),
+            memory_mb: flags.memory_mb.or(file.memory_mb),
+            max_instances: flags.max_instances.or(file.max_instances).unwrap_or(200),
+            cache_dir,
+        })
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Option<File>> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(error).with_context(|| format!("could not read {}", path.display()));
+        }
+    };
+    toml::from_str(&text)
+        .map(Some)
+        .with_context(|| format!("{} is not in order", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags() -> ServeFlags {
+        ServeFlags {
+            data_dir: None,
+            listen: None,
+            routes_listen: None,
+            memory_mb: None,
+            max_instances: None,
+            cache_dir: Some("/cache".into()),
+            config: None,
+        }
+    }
+
+    #[test]
+    fn flags_come_before_the_file_before_defaults() {
+        let file: File =
+            toml::from_str("listen = \"127.0.0.1:1\"\nmax_instances = 5\ndata_dir = \"/f\"").unwrap();
+        let settings = Settings::join(
+            ServeFlags {
+                max_instances: Some(9),
+                ..flags()
+            },
+            file,
+        )
+        .unwrap();
+        assert_eq!(settings.listen, "127.0.0.1:1".parse().unwrap());
+        assert_eq!(settings.max_instances, 9);
+        assert_eq!(settings.data_dir, Path::new("/f"));
+        assert_eq!(settings.routes_listen, "127.0.0.1:7071".parse().unwrap());
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        let error = toml::from_str::<File>("liste = 1").unwrap_err();
+        assert!(error.to_string().contains("liste"), "{error}");
+    }
+}

