@@ -22,6 +22,8 @@ packages_missing() {
     if [ "$purpose" = test ]; then
         python3 -c 'import venv, ensurepip' 2>/dev/null || say python3-venv
         have shellcheck || say shellcheck
+        # The Bash recipe of the tests runs here too.
+        have jq || say jq
     fi
     if [ "$purpose" = bench ]; then
         have wrk || say wrk

@@ -19,19 +19,20 @@ healthy() { curl -fsS --max-time 2 "$URL/healthz" >/dev/null 2>&1; }
 ours() {
     local pid
     pid=$(cat "$SERVER_PID_FILE" 2>/dev/null || true)
-    process_is "$pid" warren
+    process_is "$pid" warren || process_is "$pid" sudo
 }
 
 start_server() {
-    local endpoint
+    local endpoint command=()
     endpoint=$(docker_endpoint)
     need_root "Warren makes root file systems and mounts a private disk for each function"
-    # The address of the client's context is the server's too.
-    as_root env DOCKER_HOST="$endpoint" WARREN_CACHE="$CACHE" \
-        "$SERVER" serve --data-dir "$DATA" --listen "$LISTEN" >"$SERVER_LOG" 2>&1 </dev/null &
+    if [ "$(id -u)" -ne 0 ]; then command=(sudo); fi
+    # The address of the client's context is the server's too. No function around it: $! must be the server.
+    command+=(env DOCKER_HOST="$endpoint" WARREN_CACHE="$CACHE" "$SERVER" serve --data-dir "$DATA" --listen "$LISTEN")
+    "${command[@]}" >"$SERVER_LOG" 2>&1 </dev/null &
     server=$!
     say "$server" >"$SERVER_PID_FILE"
-    # Ctrl-C reaches the server too, which then ends by itself; a plain TERM would not.
+    # Ctrl-C does not reach it (a shell's background processes ignore it), so it is told on the way out.
     trap stop_server EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM

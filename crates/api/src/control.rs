@@ -21,5 +21,6 @@ pub async fn serve_control(
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) {
-    edge::serve(listener, TowerToHyperService::new(router), shutdown).await;
+    let make = |_peer| TowerToHyperService::new(router.clone());
+    edge::serve(listener, make, shutdown).await;
 }

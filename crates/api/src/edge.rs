@@ -1,6 +1,6 @@
 //! What stands between sockets and handlers on both addresses: limits on headers, bodies and slow clients, and the accept loop.
 
-use std::{convert::Infallible, future::Future, time::Duration};
+use std::{convert::Infallible, future::Future, net::SocketAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, header::CONTENT_LENGTH};
@@ -134,10 +134,10 @@ async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B) {
     let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
 }
 
-/// Serves HTTP/1.1 on a socket until `shutdown`, then lets the requests under way end.
+/// Serves HTTP/1.1 on a socket until `shutdown`, then lets the requests under way end. `make` gives the service of a connection from an address.
 pub(crate) async fn serve<S, F, B>(
     listener: TcpListener,
-    service: S,
+    make: impl Fn(SocketAddr) -> S,
     shutdown: impl Future<Output = ()>,
 ) where
     S: hyper::service::Service<
@@ -146,7 +146,6 @@ pub(crate) async fn serve<S, F, B>(
             Error = Infallible,
             Future = F,
         > + HttpService<Incoming, ResBody = B, Error = Infallible, Future = F>
-        + Clone
         + Send
         + 'static,
     F: Future<Output = Result<Response<B>, Infallible>> + Send + 'static,
@@ -163,9 +162,9 @@ pub(crate) async fn serve<S, F, B>(
     let connections = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -176,8 +175,7 @@ pub(crate) async fn serve<S, F, B>(
         };
         // Without it small answers wait for the client's delayed acknowledgement; a socket that refuses it still works.
         let _ = stream.set_nodelay(true);
-        let connection =
-            connections.watch(http.serve_connection(TokioIo::new(stream), service.clone()));
+        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), make(peer)));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");
@@ -189,7 +187,10 @@ pub(crate) async fn serve<S, F, B>(
         .await
         .is_err()
     {
-        tracing::warn!(seconds = STOP_TIME.as_secs(), "requests still under way are cut off");
+        tracing::warn!(
+            seconds = STOP_TIME.as_secs(),
+            "requests still under way are cut off"
+        );
     }
 }
 
@@ -220,9 +221,15 @@ mod tests {
     async fn bodies_are_joined_up_to_the_limit() {
         for pieces in [&[][..], &["ab"], &["a", "", "b"], &["", "a", "b"]] {
             let (whole, seen) = read(pieces, 2).await.unwrap();
-            assert_eq!((&whole[..], seen), (pieces.concat().as_bytes(), pieces.concat()));
+            assert_eq!(
+                (&whole[..], seen),
+                (pieces.concat().as_bytes(), pieces.concat())
+            );
         }
-        assert!(matches!(read(&["ab", "c"], 2).await, Err(BodyError::TooLarge(2))));
+        assert!(matches!(
+            read(&["ab", "c"], 2).await,
+            Err(BodyError::TooLarge(2))
+        ));
     }
 
     #[tokio::test]

@@ -6,8 +6,10 @@ mod control;
 mod edge;
 pub mod lambda;
 mod native;
+mod routes;
 mod state;
 mod sts;
 
 pub use control::{control_router, serve_control};
+pub use routes::serve_routes;
 pub use state::Api;

@@ -28,7 +28,10 @@ pub(crate) fn answer(
         .map(|(_, value)| percent_decode_str(value).decode_utf8_lossy().into_owned())
         .unwrap_or_default();
     if action == "GetCallerIdentity" {
-        return xml(StatusCode::OK, caller_identity(&api.account().id, request_id));
+        return xml(
+            StatusCode::OK,
+            caller_identity(&api.account().id, request_id),
+        );
     }
     let message = match action.is_empty() {
         true => "The request names no Action. This address answers GetCallerIdentity.".to_owned(),
@@ -36,7 +39,12 @@ pub(crate) fn answer(
             "Could not find operation {action} for version 2011-06-15. Of STS this address answers GetCallerIdentity alone."
         ),
     };
-    refusal(StatusCode::BAD_REQUEST, "InvalidAction", &message, request_id)
+    refusal(
+        StatusCode::BAD_REQUEST,
+        "InvalidAction",
+        &message,
+        request_id,
+    )
 }
 
 /// Tells a caller of STS that it is not believed.
@@ -90,7 +98,12 @@ fn escape(text: &str) -> String {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            '\u{0}'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{fffe}' | '\u{ffff}' => {}
+            '\u{0}'..='\u{8}'
+            | '\u{b}'
+            | '\u{c}'
+            | '\u{e}'..='\u{1f}'
+            | '\u{fffe}'
+            | '\u{ffff}' => {}
             other => out.push(other),
         }
     }

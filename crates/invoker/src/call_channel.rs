@@ -9,7 +9,9 @@ use tokio::{
     net::UnixStream,
 };
 use warren_model::limits::MAX_SYNC_RESPONSE;
-use warren_protocol::{CallEvent, CallStream, Decoder, InvokeMeta, ProtocolError, encode_body, encode_invoke_head};
+use warren_protocol::{
+    CallEvent, CallStream, Decoder, InvokeMeta, ProtocolError, encode_body, encode_invoke_head,
+};
 
 /// Bytes to make room for at each read; a usual answer fits.
 const READ: usize = 16 << 10;

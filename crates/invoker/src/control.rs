@@ -61,14 +61,13 @@ impl Control {
 
     /// Starts a runtime; the one before must have ended.
     pub(crate) async fn claim(&self, claim: &Claim) -> io::Result<()> {
-        self.life
-            .send_if_modified(|life| match life {
-                Life::Exited(_) => {
-                    *life = Life::Running;
-                    true
-                }
-                Life::Running | Life::Gone => false,
-            });
+        self.life.send_if_modified(|life| match life {
+            Life::Exited(_) => {
+                *life = Life::Running;
+                true
+            }
+            Life::Running | Life::Gone => false,
+        });
         self.send(|out| encode_claim(out, claim)).await
     }
 

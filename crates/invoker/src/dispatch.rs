@@ -149,12 +149,7 @@ impl Dispatch {
         self.handle_locked(core, context, Event::Stopped { instance });
     }
 
-    fn handle_locked(
-        &self,
-        mut core: MutexGuard<'_, Core>,
-        context: &Arc<Context>,
-        event: Event,
-    ) {
+    fn handle_locked(&self, mut core: MutexGuard<'_, Core>, context: &Arc<Context>, event: Event) {
         let mut actions = std::mem::take(&mut core.actions);
         core.scheduler.handle(event, self.now(), &mut actions);
         for action in actions.drain(..) {

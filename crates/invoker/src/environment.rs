@@ -40,7 +40,10 @@ pub(crate) fn environment(
         ("_HANDLER", config.handler.clone()),
         ("AWS_REGION", account.region.clone()),
         ("AWS_DEFAULT_REGION", account.region.clone()),
-        ("AWS_EXECUTION_ENV", format!("AWS_Lambda_{}", config.runtime)),
+        (
+            "AWS_EXECUTION_ENV",
+            format!("AWS_Lambda_{}", config.runtime),
+        ),
         ("AWS_LAMBDA_FUNCTION_NAME", name.to_owned()),
         ("AWS_LAMBDA_FUNCTION_VERSION", version.id.to_string()),
         (

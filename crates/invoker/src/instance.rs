@@ -21,16 +21,16 @@ use tokio::{
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 use warren_engine::Sandbox;
-use warren_model::{
-    Failure, InstanceId, Outcome, RequestId, Timestamp,
-    limits::{INIT_LIMIT, MAX_SYNC_RESPONSE},
-};
+use warren_model::{InstanceId, Outcome, RequestId, Timestamp, limits::INIT_LIMIT};
 use warren_protocol::{Claim, Interface, InvokeMeta, StreamKind};
 use warren_registry::Hold;
 use warren_runtimes::{Interface as RecipeInterface, RUNTIME_GID, RUNTIME_UID, Recipe};
 use warren_scheduler::{Event, Instance as Number};
 
-use self::{ending::{Ending, failure}, gauge::MemoryGauge};
+use self::{
+    ending::{Ending, failure},
+    gauge::MemoryGauge,
+};
 use crate::{
     Completed,
     call_channel::{CallChannel, ChannelError, Reply},
@@ -167,11 +167,7 @@ impl Instance {
         let control = sandbox.open(StreamKind::Control).await?;
         let channel = CallChannel::new(sandbox.open(StreamKind::Call).await?);
         sandbox.seal();
-        let recorder = Arc::new(Recorder::new(
-            context.logs.clone(),
-            version,
-            log_stream,
-        ));
+        let recorder = Arc::new(Recorder::new(context.logs.clone(), version, log_stream));
         let control = Control::new(control, Arc::clone(&recorder));
         Ok(Self {
             pool: Arc::clone(pool),
@@ -198,11 +194,7 @@ impl Instance {
                 self.init = Some(begin.elapsed());
             }
             Err(ending) => {
-                let status = match ending {
-                    Ending::Deadline => "timeout".to_owned(),
-                    other => format!("error\tError Type: {}", other.error_type()),
-                };
-                self.recorder.init_report(begin.elapsed(), "init", &status);
+                self.recorder.init_failed(begin.elapsed(), ending.status());
             }
         }
     }
@@ -217,7 +209,7 @@ impl Instance {
             biased;
             ready = timeout_at(deadline, self.channel.ready()) => ready,
             // The runtime may have said why just before it ended.
-            _ = life.wait_for(|life| *life != Life::Running) => {
+            () = ended(&mut life) => {
                 timeout(OUTPUT_NEWS, self.channel.ready()).await.or(Ok(Err(ChannelError::Closed)))
             }
         };
@@ -267,7 +259,7 @@ impl Instance {
                     tracing::debug!(instance = %self.sandbox.id(), %error, "an idle runtime ended");
                     None
                 }
-                _ = life.wait_for(|life| *life != Life::Running), if usable && self.ready => None,
+                () = ended(&mut life), if usable && self.ready => None,
                 order = orders.recv() => match order {
                     None | Some(Order::Stop) => return,
                     Some(Order::Run(job)) => Some(job),
@@ -290,9 +282,7 @@ impl Instance {
                             reusable: false,
                         },
                     );
-                    context
-                        .dispatch
-                        .arrive(context, job.invocation, job.reply);
+                    context.dispatch.arrive(context, job.invocation, job.reply);
                 }
                 Some(job) => {
                     let call = job.call;
@@ -327,18 +317,20 @@ impl Instance {
             // A caller that went away is no fault; its call is over all the same.
             let _ = reply.send(Ok(Completed { outcome, log_tail }));
         };
-        let report = CallReport {
+        let mut report = CallReport {
             duration,
             init: self.init.take(),
-            outcome: ended.outcome.clone(),
+            used_bytes: 0,
             timeout,
+            // Bytes are shared, not copied.
+            outcome: ended.outcome.clone(),
         };
         if invocation.tail {
-            let tail = self.finish(&request, report, &ended).await;
+            let tail = self.finish(&request, &mut report, &ended).await;
             answer(ended.outcome, tail);
         } else {
             answer(ended.outcome.clone(), None);
-            self.finish(&request, report, &ended).await;
+            self.finish(&request, &mut report, &ended).await;
         }
         ended.reusable
     }
@@ -347,7 +339,7 @@ impl Instance {
     async fn finish(
         &mut self,
         request: &RequestId,
-        report: CallReport,
+        report: &mut CallReport,
         ended: &Ended,
     ) -> Option<Vec<u8>> {
         if let Some(mark) = ended.mark {
@@ -355,12 +347,11 @@ impl Instance {
         } else {
             self.end_runtime().await;
         }
-        let limit = self.pool.version.config.memory;
-        let memory_mb = match ended.memory_killed {
-            true => limit.get(),
-            false => self.gauge.at_call_end(self.sandbox.as_ref(), limit),
+        report.used_bytes = match ended.memory_killed {
+            true => self.pool.version.config.memory.bytes(),
+            false => self.gauge.at_call_end(self.sandbox.as_ref()),
         };
-        self.recorder.end(request, &report, memory_mb)
+        self.recorder.end(request, report)
     }
 
     async fn exchange(
@@ -403,7 +394,7 @@ impl Instance {
                 tokio::select! {
                     biased;
                     result = &mut call => break Ok(result),
-                    _ = life.wait_for(|life| *life != Life::Running) => {
+                    () = ended(&mut life) => {
                         // The answer may have been sent just before the end.
                         break Ok(timeout(OUTPUT_NEWS, &mut call).await.unwrap_or(Err(ChannelError::Closed)));
                     }
@@ -453,11 +444,7 @@ impl Instance {
         let memory_killed = ending.memory_killed();
         let outcome = match ending {
             Ending::InitError(body) => Outcome::Error(body),
-            other => Outcome::Failed(failure(
-                &other,
-                request,
-                self.pool.version.config.timeout,
-            )),
+            other => Outcome::Failed(failure(&other, request, self.pool.version.config.timeout)),
         };
         Ended {
             outcome,
@@ -478,10 +465,9 @@ impl Instance {
 
     /// How the runtime ended, once that is known, within a bound.
     async fn runtime_end(&mut self) -> Life {
-        match timeout(EXIT_NEWS, self.life.wait_for(|life| *life != Life::Running)).await {
-            Ok(Ok(life)) => life.clone(),
-            Ok(Err(_)) | Err(_) => Life::Running,
-        }
+        // In doubt it counts as still running, and the sandbox is killed next.
+        let _ = timeout(EXIT_NEWS, ended(&mut self.life)).await;
+        self.life.borrow().clone()
     }
 
     fn oom_killed(&self) -> bool {
@@ -489,6 +475,12 @@ impl Instance {
             .usage()
             .is_some_and(|usage| usage.oom_kills > 0)
     }
+}
+
+/// Returns once the runtime has ended.
+async fn ended(life: &mut watch::Receiver<Life>) {
+    // The sender lives as long as the control stream's owner.
+    let _ = life.wait_for(|life| *life != Life::Running).await;
 }
 
 /// An X-Ray header for a call that came without one: not sampled, made of the request's id.

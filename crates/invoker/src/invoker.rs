@@ -57,7 +57,9 @@ impl Invoker {
                 let mut changes = context.registry.changes();
                 loop {
                     changes.mark_unchanged();
-                    context.dispatch.follow(&context, &context.registry.snapshot());
+                    context
+                        .dispatch
+                        .follow(&context, &context.registry.snapshot());
                     if changes.changed().await.is_err() {
                         return;
                     }

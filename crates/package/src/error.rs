@@ -71,6 +71,16 @@ pub enum PackageError {
         /// The most links that one may lead through.
         limit: usize,
     },
+    /// Symbolic links that are too much work to follow.
+    #[error(
+        "The symbolic links of the zip take more than {limit} steps to follow; that was at '{entry}'."
+    )]
+    LinksTooLong {
+        /// The link at which it was too much.
+        entry: String,
+        /// The most parts of paths that are walked.
+        limit: usize,
+    },
     /// A device, socket or named pipe.
     #[error(
         "'{entry}' is a special file (mode {mode:o}); only files, folders and symbolic links can be deployed."
@@ -127,7 +137,7 @@ pub enum NameFault {
     Drive,
     #[error("has a control character")]
     Control,
-    #[error("is not UTF-8")]
+    #[error("is not UTF-8; make the zip with UTF-8 names")]
     Encoding,
     #[error("has {found} bytes; {limit} are the limit")]
     Long { found: usize, limit: usize },

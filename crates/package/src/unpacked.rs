@@ -17,6 +17,11 @@ use crate::{Limits, PackageError};
 /// How folders that are being written or removed begin; no digest does.
 const UNFINISHED: &str = ".unfinished-";
 
+/// The file that says in which run of the machine the rest was unpacked.
+const BOOT_MARK: &str = ".boot";
+/// A new random text at each start of the machine.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 /// The user that functions run as is another one, so everybody may read.
 const FOLDER_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
@@ -58,7 +63,8 @@ pub enum UnpackError {
 }
 
 impl Unpacked {
-    /// Makes the folder if it is not there, and removes what was half-written when a server ended.
+    /// Makes the folder if it is not there, and removes what was half-written when a server ended; after a restart of the machine everything, for
+    /// unpacked files are not synchronised (that took two seconds for 2,700 files beside a busy disk) and a power cut may have emptied some.
     pub async fn open(root: &Path) -> Result<Self, UnpackError> {
         Self::open_with(root, Limits::default()).await
     }
@@ -81,11 +87,14 @@ impl Unpacked {
                     .create(&inner.root)
                     .and_then(|()| set_mode(&inner.root, ROOT_MODE))
                     .map_err(at(&inner.root))?;
+                let same_boot = inner.same_boot()?;
                 for (path, name) in inner.entries()? {
-                    if name.starts_with(UNFINISHED) {
+                    let complete = name.parse::<Digest>().is_ok();
+                    if name.starts_with(UNFINISHED) || (complete && !same_boot) {
                         fs::remove_dir_all(&path).map_err(at(&path))?;
                     }
                 }
+                inner.mark_boot()?;
                 Ok(())
             }
         })
@@ -172,6 +181,21 @@ impl Inner {
         }
     }
 
+    /// Whether the machine has been up since the folder was last opened.
+    fn same_boot(&self) -> Result<bool, UnpackError> {
+        let mark = self.root.join(BOOT_MARK);
+        match fs::read_to_string(&mark) {
+            Ok(found) => Ok(found == boot()?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(at(&mark)(error)),
+        }
+    }
+
+    fn mark_boot(&self) -> Result<(), UnpackError> {
+        let mark = self.root.join(BOOT_MARK);
+        fs::write(&mark, boot()?).map_err(at(&mark))
+    }
+
     fn entries(&self) -> Result<Vec<(PathBuf, String)>, UnpackError> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&self.root).map_err(at(&self.root))? {
@@ -222,10 +246,6 @@ impl Inner {
                 symlink(target, &to).map_err(at(&to))?;
             }
         }
-        // After a power cut the folder must not be there with empty files in it.
-        File::open(unfinished.path())
-            .and_then(|folder| Ok(rustix::fs::syncfs(folder)?))
-            .map_err(at(unfinished.path()))?;
         fs::rename(unfinished.path(), path).map_err(at(path))?;
         // What it would remove has another name now.
         let _ = unfinished.keep();
@@ -245,6 +265,11 @@ impl Inner {
         let folder = unfinished.path().to_path_buf();
         unfinished.close().map_err(at(&folder))
     }
+}
+
+/// What the kernel calls this run of the machine.
+fn boot() -> Result<String, UnpackError> {
+    fs::read_to_string(BOOT_ID).map_err(at(Path::new(BOOT_ID)))
 }
 
 async fn blocking<T: Send + 'static>(

@@ -2,11 +2,23 @@
 //! `cargo run --release -p warren-runtimes --example build_trees -- python3.13`
 
 use std::error::Error;
+use std::process::ExitCode;
+use std::sync::Mutex;
 
 use warren_runtimes::{Catalogue, Trees};
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match build().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn build() -> Result<(), Box<dyn Error>> {
     let catalogue = Catalogue::built_in()?;
     let folder = Trees::default_folder().ok_or("neither WARREN_CACHE nor HOME is set")?;
     let trees = Trees::new(folder);
@@ -15,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         if !asked.is_empty() && !asked.contains(&recipe.id) {
             continue;
         }
-        let last = std::sync::Mutex::new(String::new());
+        let last = Mutex::new(String::new());
         let tree = trees
             .ensure(recipe, |progress| {
                 let line = progress.to_string();

@@ -5,6 +5,7 @@
 //! ```
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -33,6 +34,9 @@ const EXCLUDED: [&str; 6] = [
     "/usr/share/lintian/*",
     "/usr/share/bug/*",
 ];
+
+/// Where programs of the host are looked for beside PATH.
+const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// Why a step failed, before it is dressed with its place and the log.
 #[derive(Debug, thiserror::Error)]
@@ -242,6 +246,7 @@ impl<T: Fn(String)> Run<'_, T> {
     async fn script(&self, folder: &Path) -> Result<(), StepError> {
         let mut script = Command::new("bash");
         script
+            .env("PATH", host_path())
             .arg(format!("./{BUILD_FILE}"))
             .arg(self.root)
             .current_dir(folder)
@@ -267,6 +272,21 @@ impl<T: Fn(String)> Run<'_, T> {
         })
         .await
     }
+}
+
+/// PATH with the folders of system programs, which a user's own may lack.
+fn host_path() -> OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    for folder in SYSTEM_FOLDERS {
+        path.push(":");
+        path.push(folder);
+    }
+    path
+}
+
+/// Whether a program is on the host.
+pub(crate) fn on_host(tool: &str) -> bool {
+    std::env::split_paths(&host_path()).any(|folder| folder.join(tool).is_file())
 }
 
 /// Where the recipe's files stand while its tree is built.
@@ -308,6 +328,7 @@ fn mmdebstrap(suite: &str, packages: &[String], to: &Path) -> Command {
     include.extend(packages.iter().map(String::as_str));
     let mut command = Command::new("mmdebstrap");
     command
+        .env("PATH", host_path())
         .args(["--mode=root", "--variant=essential"])
         .arg(format!("--include={}", include.join(",")))
         .arg("--aptopt=Acquire::Retries \"3\"");

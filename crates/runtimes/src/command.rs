@@ -14,6 +14,8 @@ use crate::lock::Lock;
 const TAIL_LINES: usize = 15;
 /// The end of the log that is looked at for them.
 const TAIL_BYTES: u64 = 8 << 10;
+/// Begins the line above each step's output.
+const HEADING: &str = "== ";
 /// How often progress is told.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -60,13 +62,13 @@ impl Log {
     pub(crate) fn line(&self, text: &str) -> Result<(), CommandError> {
         use std::io::Write;
         let mut file = self.open()?;
-        writeln!(file, "== {text}").map_err(|source| CommandError::Log {
+        writeln!(file, "{HEADING}{text}").map_err(|source| CommandError::Log {
             path: self.0.clone(),
             source,
         })
     }
 
-    /// The last lines that say something.
+    /// The last lines that say something, of the step at hand only.
     pub(crate) fn tail(&self) -> Vec<String> {
         let Ok(text) = self.end() else {
             return Vec::new();
@@ -76,7 +78,9 @@ impl Log {
             .map(str::trim_end)
             .filter(|line| !line.is_empty())
             .collect();
-        let from = lines.len().saturating_sub(TAIL_LINES);
+        let heading = lines.iter().rposition(|line| line.starts_with(HEADING));
+        let begin = heading.map_or(0, |line| line + 1);
+        let from = begin.max(lines.len().saturating_sub(TAIL_LINES));
         lines[from..]
             .iter()
             .map(|line| (*line).to_owned())
@@ -170,6 +174,8 @@ mod tests {
         run(command, &lock, &log, |_| ()).await.unwrap();
         assert_eq!(log.tail().len(), TAIL_LINES);
         assert_eq!(log.last_line(), "line 2000");
+        log.line("the next step").unwrap();
+        assert!(log.tail().is_empty());
     }
 
     #[tokio::test]

@@ -32,8 +32,6 @@ const TREE_FILE: &str = "tree.toml";
 const BUILDING: &str = ".building-";
 /// Needed on the host whatever the recipe is.
 const HOST_TOOLS: [&str; 4] = ["mmdebstrap", "tar", "bash", "chroot"];
-/// Where programs of the host are looked for beside PATH: a user's PATH may lack them.
-const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
 /// A finished root file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,7 +253,7 @@ fn require_host(recipe: &Recipe) -> Result<(), TreeError> {
     if let Some(tool) = HOST_TOOLS
         .into_iter()
         .chain(own)
-        .find(|tool| !on_path(tool))
+        .find(|tool| !builder::on_host(tool))
     {
         return Err(TreeError::MissingTool {
             recipe: recipe.id.clone(),
@@ -268,13 +266,6 @@ fn require_host(recipe: &Recipe) -> Result<(), TreeError> {
         });
     }
     Ok(())
-}
-
-fn on_path(tool: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(SYSTEM_FOLDERS.iter().map(PathBuf::from))
-        .any(|folder| folder.join(tool).is_file())
 }
 
 #[cfg(test)]

@@ -112,7 +112,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     control.await.context("the control address ended badly")?;
     routes.await.context("the routes address ended badly")?;
-    logs.flush().await;
+    logs.flush().await?;
     Ok(())
 }
 

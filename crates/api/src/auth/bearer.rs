@@ -11,7 +11,9 @@ pub fn verify(headers: &HeaderMap, keys: &Keys) -> Result<(), AuthError> {
         return Err(AuthError::Missing);
     };
     let text = value.to_str().unwrap_or_default();
-    let token = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let token = text
+        .split_once(' ')
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let Some((id, secret)) = token.and_then(|(_, token)| token.trim().split_once(':')) else {
         return Err(AuthError::Incomplete(
             "The Authorization header must be 'Bearer ID:SECRET', with the key pair of Warren's data folder.".to_owned(),
@@ -44,11 +46,23 @@ mod tests {
         assert_eq!(check(Some("Bearer WARREN1:s3:cret")), Ok(()));
         assert_eq!(check(Some("bearer WARREN1:s3:cret")), Ok(()));
         assert_eq!(check(None), Err("MissingAuthenticationTokenException"));
-        for wrong in ["Bearer WARREN1:s3:cre", "Bearer WARREN2:s3:cret", "Bearer :"] {
-            assert_eq!(check(Some(wrong)), Err("InvalidSignatureException"), "{wrong}");
+        for wrong in [
+            "Bearer WARREN1:s3:cre",
+            "Bearer WARREN2:s3:cret",
+            "Bearer :",
+        ] {
+            assert_eq!(
+                check(Some(wrong)),
+                Err("InvalidSignatureException"),
+                "{wrong}"
+            );
         }
         for malformed in ["Bearer", "Bearer WARREN1", "Basic WARREN1:s3:cret", ""] {
-            assert_eq!(check(Some(malformed)), Err("IncompleteSignatureException"), "{malformed}");
+            assert_eq!(
+                check(Some(malformed)),
+                Err("IncompleteSignatureException"),
+                "{malformed}"
+            );
         }
     }
 }

@@ -73,7 +73,8 @@ impl Keys {
         let path = directory.join(FILE);
         match fs::read_to_string(&path) {
             Ok(text) => {
-                let open = fs::metadata(&path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0);
+                let open =
+                    fs::metadata(&path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0);
                 if open {
                     tracing::warn!(file = %path.display(), "others can read the credentials file; run chmod 600 on it");
                 }
@@ -177,7 +178,10 @@ mod tests {
         let made = Keys::load_or_create(folder.path()).unwrap();
         assert_eq!((made.id().len(), made.secret().len()), (20, 40));
         assert!(made.id().starts_with("WARREN"));
-        let mode = fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
+        let mode = fs::metadata(folder.path().join(FILE))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(Keys::load_or_create(folder.path()).unwrap(), made);
         assert!(!format!("{made:?}").contains(made.secret()));
@@ -186,14 +190,22 @@ mod tests {
     #[test]
     fn a_broken_file_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(FILE), "[default]\naws_access_key_id = X\n").unwrap();
+        fs::write(
+            folder.path().join(FILE),
+            "[default]\naws_access_key_id = X\n",
+        )
+        .unwrap();
         let error = Keys::load_or_create(folder.path()).unwrap_err();
-        assert!(error.to_string().contains("lacks aws_secret_access_key"), "{error}");
+        assert!(
+            error.to_string().contains("lacks aws_secret_access_key"),
+            "{error}"
+        );
     }
 
     #[test]
     fn foreign_files_are_read() {
-        let keys = Keys::parse("[a]\r\naws_secret_access_key=a=b/c\r\naws_access_key_id=K\r\n").unwrap();
+        let keys =
+            Keys::parse("[a]\r\naws_secret_access_key=a=b/c\r\naws_access_key_id=K\r\n").unwrap();
         assert_eq!((keys.id(), keys.secret()), ("K", "a=b/c"));
     }
 }

@@ -173,10 +173,12 @@ impl<'r> Claim<'r> {
             self.scope,
             Digest::of(&request)
         );
-        let key = self.scope.split('/').fold(
-            format!("AWS4{secret}").into_bytes(),
-            |key, part| hmac(&key, &[part.as_bytes()]).to_vec(),
-        );
+        let key = self
+            .scope
+            .split('/')
+            .fold(format!("AWS4{secret}").into_bytes(), |key, part| {
+                hmac(&key, &[part.as_bytes()]).to_vec()
+            });
         Some(hmac(&key, &[to_sign.as_bytes()]))
     }
 }
@@ -273,9 +275,9 @@ fn check_coverage(headers: &HeaderMap, signed: &str) -> Result<(), AuthError> {
         Some("host") => not_acceptable(
             "'host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.",
         ),
-        Some(name) => {
-            not_acceptable(format!("'{name}' must be a 'SignedHeader' in the AWS Authorization."))
-        }
+        Some(name) => not_acceptable(format!(
+            "'{name}' must be a 'SignedHeader' in the AWS Authorization."
+        )),
         None => Ok(()),
     }
 }

@@ -58,9 +58,10 @@ impl Vector {
     }
 }
 
+type Alter = fn(&mut Vector);
+
 fn fixture() -> (Keys, Vec<Vector>) {
-    let fixture: Fixture =
-        serde_json::from_str(include_str!("../../fixtures/sigv4.json")).unwrap();
+    let fixture: Fixture = serde_json::from_str(include_str!("../../fixtures/sigv4.json")).unwrap();
     (Keys::new(fixture.key_id, fixture.secret), fixture.vectors)
 }
 
@@ -84,17 +85,20 @@ fn accepts_what_botocore_signs() {
 
 #[test]
 fn any_altered_part_is_refused() {
-    let alterations: [(&str, fn(&mut Vector)); 9] = [
+    let alterations: [(&str, Alter); 9] = [
         ("method", |v| v.method = "PUT".to_owned()),
         ("path", |v| v.path.push('x')),
         ("query", |v| v.query.push_str("&Qualifier=1")),
         ("body", |v| v.body = STANDARD.encode("{}")),
         ("header", |v| "None".clone_into(v.header("x-amz-log-type"))),
         ("host", |v| "127.0.0.1:9999".clone_into(v.header("host"))),
-        ("date", |v| "20261124T102246Z".clone_into(v.header("x-amz-date"))),
+        ("date", |v| {
+            "20261124T102246Z".clone_into(v.header("x-amz-date"))
+        }),
         ("signature", |v| v.header("authorization").push('0')),
         ("header gone", |v| {
-            v.headers.retain(|(key, _)| !key.eq_ignore_ascii_case("x-amz-log-type"));
+            v.headers
+                .retain(|(key, _)| !key.eq_ignore_ascii_case("x-amz-log-type"));
         }),
     ];
     let (keys, original) = vector("invoke");
@@ -112,62 +116,118 @@ fn any_altered_part_is_refused() {
 
 #[test]
 fn each_fault_has_its_code_and_words() {
-    let cases: [(&str, &str, fn(&mut Vector)); 17] = [
-        ("MissingAuthenticationTokenException", "Missing Authentication Token", |v| {
-            v.headers.retain(|(key, _)| !key.eq_ignore_ascii_case("authorization"));
-        }),
-        ("UnrecognizedClientException", "The security token included in the request is invalid.", |v| {
-            let changed = v.header("authorization").replace("WARREN", "AKIAIO");
-            *v.header("authorization") = changed;
-        }),
-        ("IncompleteSignatureException", "requires 'Signature' parameter", |v| {
-            let changed = v.header("authorization").replace("Signature=", "Sign=");
-            *v.header("authorization") = changed;
-        }),
-        ("IncompleteSignatureException", "requires the algorithm", |v| {
-            "Basic eDp5".clone_into(v.header("authorization"));
-        }),
+    let cases: [(&str, &str, Alter); 17] = [
+        (
+            "MissingAuthenticationTokenException",
+            "Missing Authentication Token",
+            |v| {
+                v.headers
+                    .retain(|(key, _)| !key.eq_ignore_ascii_case("authorization"));
+            },
+        ),
+        (
+            "UnrecognizedClientException",
+            "The security token included in the request is invalid.",
+            |v| {
+                let changed = v.header("authorization").replace("WARREN", "AKIAIO");
+                *v.header("authorization") = changed;
+            },
+        ),
+        (
+            "IncompleteSignatureException",
+            "requires 'Signature' parameter",
+            |v| {
+                let changed = v.header("authorization").replace("Signature=", "Sign=");
+                *v.header("authorization") = changed;
+            },
+        ),
+        (
+            "IncompleteSignatureException",
+            "requires the algorithm",
+            |v| {
+                "Basic eDp5".clone_into(v.header("authorization"));
+            },
+        ),
         ("IncompleteSignatureException", "5 slash-delimited", |v| {
             let changed = v.header("authorization").replace("/aws4_request", "");
             *v.header("authorization") = changed;
         }),
         ("InvalidSignatureException", "terminator", |v| {
-            let changed = v.header("authorization").replace("aws4_request", "aws5_request");
+            let changed = v
+                .header("authorization")
+                .replace("aws4_request", "aws5_request");
             *v.header("authorization") = changed;
         }),
-        ("InvalidSignatureException", "Set AWS_REGION=us-east-1", |v| {
-            let changed = v.header("authorization").replace("us-east-1", "eu-west-1");
-            *v.header("authorization") = changed;
+        (
+            "InvalidSignatureException",
+            "Set AWS_REGION=us-east-1",
+            |v| {
+                let changed = v.header("authorization").replace("us-east-1", "eu-west-1");
+                *v.header("authorization") = changed;
+            },
+        ),
+        (
+            "InvalidSignatureException",
+            "correct service: 'lambda'",
+            |v| {
+                let changed = v.header("authorization").replace("/lambda/", "/s3/");
+                *v.header("authorization") = changed;
+            },
+        ),
+        (
+            "InvalidSignatureException",
+            "Signature expired: 20261124T102245Z is now earlier than 20261124T102246Z (20261124T103746Z - 15 min.)",
+            |v| v.now += 901_000,
+        ),
+        (
+            "InvalidSignatureException",
+            "Signature not yet current",
+            |v| v.now -= 901_000,
+        ),
+        (
+            "InvalidSignatureException",
+            "Date in Credential scope",
+            |v| {
+                let changed = v.header("authorization").replace("20261124", "20261123");
+                *v.header("authorization") = changed;
+            },
+        ),
+        ("IncompleteSignatureException", "ISO-8601", |v| {
+            "today".clone_into(v.header("x-amz-date"))
         }),
-        ("InvalidSignatureException", "correct service: 'lambda'", |v| {
-            let changed = v.header("authorization").replace("/lambda/", "/s3/");
-            *v.header("authorization") = changed;
-        }),
-        ("InvalidSignatureException", "Signature expired: 20261124T102245Z is now earlier than 20261124T102246Z (20261124T103746Z - 15 min.)", |v| v.now += 901_000),
-        ("InvalidSignatureException", "Signature not yet current", |v| v.now -= 901_000),
-        ("InvalidSignatureException", "Date in Credential scope", |v| {
-            let changed = v.header("authorization").replace("20261124", "20261123");
-            *v.header("authorization") = changed;
-        }),
-        ("IncompleteSignatureException", "ISO-8601", |v| "today".clone_into(v.header("x-amz-date"))),
-        ("IncompleteSignatureException", "either a 'X-Amz-Date'", |v| {
-            v.headers.retain(|(key, _)| !key.eq_ignore_ascii_case("x-amz-date"));
-        }),
+        (
+            "IncompleteSignatureException",
+            "either a 'X-Amz-Date'",
+            |v| {
+                v.headers
+                    .retain(|(key, _)| !key.eq_ignore_ascii_case("x-amz-date"));
+            },
+        ),
         ("InvalidSignatureException", "'host' or ':authority'", |v| {
             let changed = v.header("authorization").replace("host;", "");
             *v.header("authorization") = changed;
         }),
-        ("InvalidSignatureException", "'x-amz-invocation-type' must be a 'SignedHeader'", |v| {
-            v.headers.push(("X-Amz-Invocation-Type".to_owned(), "DryRun".to_owned()));
-        }),
+        (
+            "InvalidSignatureException",
+            "'x-amz-invocation-type' must be a 'SignedHeader'",
+            |v| {
+                v.headers
+                    .push(("X-Amz-Invocation-Type".to_owned(), "DryRun".to_owned()));
+            },
+        ),
         ("InvalidSignatureException", "in lower case", |v| {
             let changed = v.header("authorization").replace("=host", "=Host;host");
             *v.header("authorization") = changed;
         }),
-        ("IncompleteSignatureException", "query string is not accepted", |v| {
-            v.headers.retain(|(key, _)| !key.eq_ignore_ascii_case("authorization"));
-            "X-Amz-Signature=00".clone_into(&mut v.query);
-        }),
+        (
+            "IncompleteSignatureException",
+            "query string is not accepted",
+            |v| {
+                v.headers
+                    .retain(|(key, _)| !key.eq_ignore_ascii_case("authorization"));
+                "X-Amz-Signature=00".clone_into(&mut v.query);
+            },
+        ),
     ];
     let (keys, original) = vector("list");
     for (code, words, alter) in cases {

@@ -134,7 +134,11 @@ mod tests {
     fn every_default_is_there() {
         let mut version = version("f");
         version.config.environment = Default::default();
-        insta::assert_json_snapshot!(FunctionConfiguration::of(&version, &Account::default(), ArnForm::Unqualified));
+        insta::assert_json_snapshot!(FunctionConfiguration::of(
+            &version,
+            &Account::default(),
+            ArnForm::Unqualified
+        ));
     }
 
     #[test]
@@ -142,12 +146,22 @@ mod tests {
         let mut version = version("f");
         version.id = VersionId::Number(3);
         version.config.inert = [
-            ("LoggingConfig".to_owned(), json!({ "LogFormat": "JSON", "SystemLogLevel": "WARN" })),
+            (
+                "LoggingConfig".to_owned(),
+                json!({ "LogFormat": "JSON", "SystemLogLevel": "WARN" }),
+            ),
             ("TracingConfig".to_owned(), json!({ "Mode": "Active" })),
-            ("DeadLetterConfig".to_owned(), json!({ "TargetArn": "arn:aws:sqs:us-east-1:000000000000:q" })),
+            (
+                "DeadLetterConfig".to_owned(),
+                json!({ "TargetArn": "arn:aws:sqs:us-east-1:000000000000:q" }),
+            ),
             ("KMSKeyArn".to_owned(), Value::Null),
         ]
         .into();
-        insta::assert_json_snapshot!(FunctionConfiguration::of(&version, &Account::default(), ArnForm::Qualified));
+        insta::assert_json_snapshot!(FunctionConfiguration::of(
+            &version,
+            &Account::default(),
+            ArnForm::Qualified
+        ));
     }
 }

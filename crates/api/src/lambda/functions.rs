@@ -172,7 +172,12 @@ pub(super) fn list(api: &Api, call: &Call) -> Answered {
     let (functions, next) = if all_versions {
         page.cut(snapshot.functions.iter().flat_map(|(name, entry)| {
             std::iter::once((0, &entry.latest))
-                .chain(entry.versions.iter().map(|(number, version)| (*number, version)))
+                .chain(
+                    entry
+                        .versions
+                        .iter()
+                        .map(|(number, version)| (*number, version)),
+                )
                 .map(move |(number, version)| {
                     let answer = FunctionConfiguration::of(version, account, ArnForm::Qualified);
                     // NUL sorts before every character of a name, and padded numbers sort by value.

@@ -37,7 +37,11 @@ fn text(field: &str, value: &Value) -> Result<Option<String>, LambdaError> {
         Value::Null => Ok(None),
         Value::String(text) if text.is_empty() => Ok(None),
         Value::String(text) if text.len() <= 10_000 => Ok(Some(text.clone())),
-        _ => Err(invalid(field, value, "Member must be a string of at most 10000 characters")),
+        _ => Err(invalid(
+            field,
+            value,
+            "Member must be a string of at most 10000 characters",
+        )),
     }
 }
 
@@ -75,7 +79,10 @@ fn choice(field: &str, value: Option<&Value>, allowed: &[&str]) -> Result<(), La
         Some(other) => Err(invalid(
             field,
             other,
-            &format!("Member must satisfy enum value set: [{}]", allowed.join(", ")),
+            &format!(
+                "Member must satisfy enum value set: [{}]",
+                allowed.join(", ")
+            ),
         )),
     }
 }
@@ -102,7 +109,11 @@ fn vpc(value: &Value) -> Result<Value, LambdaError> {
         &["SubnetIds", "SecurityGroupIds", "Ipv6AllowedForDualStack"],
     )?;
     let subnets = strings("vpcConfig.subnetIds", members.get("SubnetIds"), 16)?;
-    let groups = strings("vpcConfig.securityGroupIds", members.get("SecurityGroupIds"), 5)?;
+    let groups = strings(
+        "vpcConfig.securityGroupIds",
+        members.get("SecurityGroupIds"),
+        5,
+    )?;
     if subnets == json!([]) && groups == json!([]) {
         return Ok(Value::Null);
     }
@@ -110,10 +121,16 @@ fn vpc(value: &Value) -> Result<Value, LambdaError> {
         None | Some(Value::Null) => false,
         Some(Value::Bool(flag)) => *flag,
         Some(other) => {
-            return Err(invalid("vpcConfig.ipv6AllowedForDualStack", other, "Member must be a boolean"));
+            return Err(invalid(
+                "vpcConfig.ipv6AllowedForDualStack",
+                other,
+                "Member must be a boolean",
+            ));
         }
     };
-    Ok(json!({"SubnetIds": subnets, "SecurityGroupIds": groups, "VpcId": "", "Ipv6AllowedForDualStack": dual}))
+    Ok(
+        json!({"SubnetIds": subnets, "SecurityGroupIds": groups, "VpcId": "", "Ipv6AllowedForDualStack": dual}),
+    )
 }
 
 fn dead_letter(value: &Value) -> Result<Value, LambdaError> {
@@ -132,8 +149,15 @@ fn dead_letter(value: &Value) -> Result<Value, LambdaError> {
 
 fn tracing(value: &Value) -> Result<Value, LambdaError> {
     let members = known("tracingConfig", value, &["Mode"])?;
-    choice("tracingConfig.mode", members.get("Mode"), &["Active", "PassThrough"])?;
-    Ok(members.get("Mode").filter(|mode| !mode.is_null()).map_or(Value::Null, |mode| json!({ "Mode": mode })))
+    choice(
+        "tracingConfig.mode",
+        members.get("Mode"),
+        &["Active", "PassThrough"],
+    )?;
+    Ok(members
+        .get("Mode")
+        .filter(|mode| !mode.is_null())
+        .map_or(Value::Null, |mode| json!({ "Mode": mode })))
 }
 
 fn logging(value: &Value) -> Result<Value, LambdaError> {
@@ -141,13 +165,36 @@ fn logging(value: &Value) -> Result<Value, LambdaError> {
     let members = known(
         "loggingConfig",
         value,
-        &["LogFormat", "ApplicationLogLevel", "SystemLogLevel", "LogGroup"],
+        &[
+            "LogFormat",
+            "ApplicationLogLevel",
+            "SystemLogLevel",
+            "LogGroup",
+        ],
     )?;
-    choice("loggingConfig.logFormat", members.get("LogFormat"), &["JSON", "Text"])?;
-    choice("loggingConfig.applicationLogLevel", members.get("ApplicationLogLevel"), &levels)?;
-    choice("loggingConfig.systemLogLevel", members.get("SystemLogLevel"), &["DEBUG", "INFO", "WARN"])?;
-    let json_format = members.get("LogFormat").is_some_and(|format| format == "JSON");
-    if !json_format && ["ApplicationLogLevel", "SystemLogLevel"].iter().any(|name| members.get(*name).is_some_and(|level| !level.is_null())) {
+    choice(
+        "loggingConfig.logFormat",
+        members.get("LogFormat"),
+        &["JSON", "Text"],
+    )?;
+    choice(
+        "loggingConfig.applicationLogLevel",
+        members.get("ApplicationLogLevel"),
+        &levels,
+    )?;
+    choice(
+        "loggingConfig.systemLogLevel",
+        members.get("SystemLogLevel"),
+        &["DEBUG", "INFO", "WARN"],
+    )?;
+    let json_format = members
+        .get("LogFormat")
+        .is_some_and(|format| format == "JSON");
+    if !json_format
+        && ["ApplicationLogLevel", "SystemLogLevel"]
+            .iter()
+            .any(|name| members.get(*name).is_some_and(|level| !level.is_null()))
+    {
         return Err(LambdaError::parameter(
             "LoggingConfig.ApplicationLogLevel and SystemLogLevel can be set for LogFormat JSON only. Leave them out, or set LogFormat to JSON.",
         ));
@@ -155,7 +202,9 @@ fn logging(value: &Value) -> Result<Value, LambdaError> {
     if let Some(group) = members.get("LogGroup").filter(|group| !group.is_null()) {
         let well_formed = group.as_str().is_some_and(|name| {
             (1..=512).contains(&name.len())
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_/#".contains(&b))
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b".-_/#".contains(&b))
         });
         if !well_formed {
             return Err(invalid(
@@ -189,7 +238,10 @@ mod tests {
     #[test]
     fn neutral_values_take_a_setting_away() {
         for (name, value) in [
-            ("VpcConfig", json!({"SubnetIds": [], "SecurityGroupIds": []})),
+            (
+                "VpcConfig",
+                json!({"SubnetIds": [], "SecurityGroupIds": []}),
+            ),
             ("DeadLetterConfig", json!({"TargetArn": ""})),
             ("KMSKeyArn", json!("")),
             ("TracingConfig", json!({})),
@@ -202,13 +254,37 @@ mod tests {
     #[test]
     fn values_are_checked() {
         for (name, value, words) in [
-            ("VpcConfig", json!({"SubnetIds": "s"}), "vpcConfig.subnetIds"),
+            (
+                "VpcConfig",
+                json!({"SubnetIds": "s"}),
+                "vpcConfig.subnetIds",
+            ),
             ("VpcConfig", json!({"Other": 1}), "vpcConfig.Other"),
-            ("DeadLetterConfig", json!({"TargetArn": "queue"}), "deadLetterConfig.targetArn"),
-            ("TracingConfig", json!({"Mode": "On"}), "enum value set: [Active, PassThrough]"),
-            ("LoggingConfig", json!({"LogFormat": "XML"}), "enum value set: [JSON, Text]"),
-            ("LoggingConfig", json!({"SystemLogLevel": "WARN"}), "LogFormat JSON only"),
-            ("LoggingConfig", json!({"LogGroup": "a b"}), "loggingConfig.logGroup"),
+            (
+                "DeadLetterConfig",
+                json!({"TargetArn": "queue"}),
+                "deadLetterConfig.targetArn",
+            ),
+            (
+                "TracingConfig",
+                json!({"Mode": "On"}),
+                "enum value set: [Active, PassThrough]",
+            ),
+            (
+                "LoggingConfig",
+                json!({"LogFormat": "XML"}),
+                "enum value set: [JSON, Text]",
+            ),
+            (
+                "LoggingConfig",
+                json!({"SystemLogLevel": "WARN"}),
+                "LogFormat JSON only",
+            ),
+            (
+                "LoggingConfig",
+                json!({"LogGroup": "a b"}),
+                "loggingConfig.logGroup",
+            ),
             ("KMSKeyArn", json!(1), "kmsKeyArn"),
         ] {
             let error = normalized(name, value).unwrap_err();
@@ -220,7 +296,9 @@ mod tests {
     fn a_vpc_is_echoed_in_the_answer_s_form() {
         assert_eq!(
             normalized("VpcConfig", json!({"SubnetIds": ["s"]})),
-            Ok(json!({"SubnetIds": ["s"], "SecurityGroupIds": [], "VpcId": "", "Ipv6AllowedForDualStack": false}))
+            Ok(
+                json!({"SubnetIds": ["s"], "SecurityGroupIds": [], "VpcId": "", "Ipv6AllowedForDualStack": false})
+            )
         );
     }
 }

@@ -115,11 +115,7 @@ fn dry_run(kind: Option<&str>) -> Result<bool, LambdaError> {
         Some("Event") => Err(LambdaError::parameter(
             "InvocationType Event is not supported yet. Call with RequestResponse, which waits for the answer.",
         )),
-        Some(other) => choice(
-            "invocationType",
-            other,
-            "[Event, RequestResponse, DryRun]",
-        ),
+        Some(other) => choice("invocationType", other, "[Event, RequestResponse, DryRun]"),
     }
 }
 
@@ -233,14 +229,22 @@ mod tests {
         assert_eq!(failed.status(), 200);
         assert_eq!(failed.headers()["x-amz-function-error"], "Unhandled");
         assert_eq!(failed.headers()["x-amz-executed-version"], "$LATEST");
-        let log = STANDARD.decode(failed.headers()["x-amz-log-result"].as_bytes()).unwrap();
+        let log = STANDARD
+            .decode(failed.headers()["x-amz-log-result"].as_bytes())
+            .unwrap();
         assert_eq!(log.len(), 4096);
-        let body = axum::body::to_bytes(failed.into_body(), 1000).await.unwrap();
+        let body = axum::body::to_bytes(failed.into_body(), 1000)
+            .await
+            .unwrap();
         assert_eq!(
             body,
             r#"{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: 1 Error: Task timed out after 1.00 seconds"}"#
         );
-        let answered = completed_answer(Outcome::Answer(Bytes::from_static(b"1")), VersionId::Number(7), None);
+        let answered = completed_answer(
+            Outcome::Answer(Bytes::from_static(b"1")),
+            VersionId::Number(7),
+            None,
+        );
         assert_eq!(answered.headers()["x-amz-executed-version"], "7");
         assert!(!answered.headers().contains_key("x-amz-function-error"));
         assert!(!answered.headers().contains_key("x-amz-log-result"));

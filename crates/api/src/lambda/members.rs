@@ -301,14 +301,20 @@ mod tests {
             ("[]", Code::SerializationException),
             ("\"x\"", Code::SerializationException),
         ] {
-            assert_eq!(Members::read(body.as_bytes()).unwrap_err().code, code, "{body}");
+            assert_eq!(
+                Members::read(body.as_bytes()).unwrap_err().code,
+                code,
+                "{body}"
+            );
         }
         assert!(Members::read(b" ").unwrap().finish().unwrap().is_empty());
     }
 
     #[test]
     fn types_are_checked_by_name() {
-        let error = members(json!({"MemorySize": "1"})).integer("MemorySize").unwrap_err();
+        let error = members(json!({"MemorySize": "1"}))
+            .integer("MemorySize")
+            .unwrap_err();
         assert_eq!(
             error.to_string(),
             "SerializationException: STRING_VALUE at 'memorySize' can not be converted to Integer"
@@ -322,11 +328,19 @@ mod tests {
 
     #[test]
     fn what_is_left_is_kept_or_refused_by_name() {
-        let kept = members(json!({"VpcConfig": {"SubnetIds": ["s"]}, "Layers": [], "SnapStart": {"ApplyOn": "None"}, "X": null}));
-        assert_eq!(kept.finish().unwrap().into_keys().collect::<Vec<_>>(), ["VpcConfig"]);
+        let kept = members(
+            json!({"VpcConfig": {"SubnetIds": ["s"]}, "Layers": [], "SnapStart": {"ApplyOn": "None"}, "X": null}),
+        );
+        assert_eq!(
+            kept.finish().unwrap().into_keys().collect::<Vec<_>>(),
+            ["VpcConfig"]
+        );
         for (value, name) in [
             (json!({"Layers": ["arn"]}), "Layers"),
-            (json!({"SnapStart": {"ApplyOn": "PublishedVersions"}}), "SnapStart"),
+            (
+                json!({"SnapStart": {"ApplyOn": "PublishedVersions"}}),
+                "SnapStart",
+            ),
             (json!({"S3Bucket": "b"}), "S3Bucket"),
             (json!({"Nonsense": 0}), "Nonsense"),
         ] {
@@ -345,11 +359,28 @@ mod tests {
             members: BTreeMap<String, Vec<String>>,
         }
         let served = [
-            "FunctionName", "Runtime", "Role", "Handler", "Code", "Description", "Timeout", "MemorySize", "Publish", "PackageType",
-            "Environment", "Tags", "Architectures", "EphemeralStorage", "ZipFile", "DryRun", "RevisionId", "CodeSha256",
+            "FunctionName",
+            "Runtime",
+            "Role",
+            "Handler",
+            "Code",
+            "Description",
+            "Timeout",
+            "MemorySize",
+            "Publish",
+            "PackageType",
+            "Environment",
+            "Tags",
+            "Architectures",
+            "EphemeralStorage",
+            "ZipFile",
+            "DryRun",
+            "RevisionId",
+            "CodeSha256",
             "ReservedConcurrentExecutions",
         ];
-        let model: Model = serde_json::from_str(include_str!("../../fixtures/lambda.json")).unwrap();
+        let model: Model =
+            serde_json::from_str(include_str!("../../fixtures/lambda.json")).unwrap();
         for member in model.members.values().flatten() {
             let unserved = UNSERVED.iter().any(|(name, _)| name == member);
             assert!(unserved != served.contains(&member.as_str()), "{member}");

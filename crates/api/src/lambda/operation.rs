@@ -57,10 +57,10 @@ pub(super) enum Served {
 /// Settings that every function has, at their defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Setting {
-    CodeSigningConfig,
-    RuntimeManagementConfig,
-    RecursionConfig,
-    ScalingConfig,
+    CodeSigning,
+    RuntimeManagement,
+    Recursion,
+    Scaling,
 }
 
 impl Operation {
@@ -135,7 +135,10 @@ mod tests {
             .operations
             .iter()
             .map(|(name, operation)| {
-                (name.as_str(), (operation.method.as_str(), operation.path.as_str()))
+                (
+                    name.as_str(),
+                    (operation.method.as_str(), operation.path.as_str()),
+                )
             })
             .collect();
         assert_eq!(table, expected);
@@ -145,7 +148,10 @@ mod tests {
     #[test]
     fn every_operation_is_found_by_its_path() {
         for operation in &OPERATIONS {
-            let (path, query) = operation.path.split_once('?').unwrap_or((operation.path, ""));
+            let (path, query) = operation
+                .path
+                .split_once('?')
+                .unwrap_or((operation.path, ""));
             let path = path.replace('{', "p%3A").replace('}', "");
             for path in [path.clone(), path + "/"] {
                 let found = Operation::find(operation.method, &path, query);
@@ -159,10 +165,19 @@ mod tests {
         let find = |path: &str| Operation::find("GET", path, "").map(|(op, p)| (op.name, p));
         let tags = "/2017-03-31/tags/arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Afunction%3Af";
         assert_eq!(
-            find(&tags),
-            Some(("ListTags", vec!["arn:aws:lambda:us-east-1:000000000000:function:f".to_owned()]))
+            find(tags),
+            Some((
+                "ListTags",
+                vec!["arn:aws:lambda:us-east-1:000000000000:function:f".to_owned()]
+            ))
         );
-        for path in ["/", "", "/2015-03-31", "/2015-03-31/functions/f/x", "/2015-03-31/functions//"] {
+        for path in [
+            "/",
+            "",
+            "/2015-03-31",
+            "/2015-03-31/functions/f/x",
+            "/2015-03-31/functions//",
+        ] {
             assert_eq!(find(path), None, "{path}");
         }
     }

@@ -1,6 +1,6 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use super::{call::Query, error::LambdaError, error::Code};
+use super::{call::Query, error::Code, error::LambdaError};
 
 /// Most items of one page; clients ask for up to 10,000 and get these.
 const LARGEST: usize = 50;

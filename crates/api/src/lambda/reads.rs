@@ -16,11 +16,7 @@ use crate::state::Api;
 type Answered = Result<Response<Body>, LambdaError>;
 
 /// What is asked about a function that is not there is refused as Lambda does.
-fn function(
-    api: &Api,
-    call: &Call,
-    operation: &Operation,
-) -> Result<Option<Target>, LambdaError> {
+fn function(api: &Api, call: &Call, operation: &Operation) -> Result<Option<Target>, LambdaError> {
     match operation.names_a_function() {
         false => Ok(None),
         true => {
@@ -31,12 +27,7 @@ fn function(
     }
 }
 
-pub(super) fn empty_list(
-    api: &Api,
-    call: &Call,
-    operation: &Operation,
-    member: &str,
-) -> Answered {
+pub(super) fn empty_list(api: &Api, call: &Call, operation: &Operation, member: &str) -> Answered {
     function(api, call, operation)?;
     Ok(answer::json(
         StatusCode::OK,
@@ -44,22 +35,17 @@ pub(super) fn empty_list(
     ))
 }
 
-pub(super) fn default(
-    api: &Api,
-    call: &Call,
-    operation: &Operation,
-    setting: Setting,
-) -> Answered {
+pub(super) fn default(api: &Api, call: &Call, operation: &Operation, setting: Setting) -> Answered {
     let arn = function(api, call, operation)?
         .map(|target| target.arn())
         .unwrap_or_default();
     let answer = match setting {
-        Setting::CodeSigningConfig => json!({}),
-        Setting::RuntimeManagementConfig => {
+        Setting::CodeSigning => json!({}),
+        Setting::RuntimeManagement => {
             json!({ "UpdateRuntimeOn": "Auto", "FunctionArn": arn })
         }
-        Setting::RecursionConfig => json!({ "RecursiveLoop": "Terminate" }),
-        Setting::ScalingConfig => json!({ "FunctionArn": arn }),
+        Setting::Recursion => json!({ "RecursiveLoop": "Terminate" }),
+        Setting::Scaling => json!({ "FunctionArn": arn }),
     };
     Ok(answer::json(StatusCode::OK, &answer))
 }

@@ -27,7 +27,10 @@ impl Settings {
             role: members.string("Role")?,
             description: members.string("Description")?,
             timeout: members.integer("Timeout")?.map(Timeout::new).transpose()?,
-            memory: members.integer("MemorySize")?.map(Memory::new).transpose()?,
+            memory: members
+                .integer("MemorySize")?
+                .map(Memory::new)
+                .transpose()?,
             ephemeral_storage: ephemeral_storage(members)?,
             environment: environment(members)?,
         })

@@ -63,54 +63,15 @@ impl Target {
 
     /// The version to describe: `$LATEST` with its latest change, ready or not.
     pub(super) fn described(&self) -> Result<&Arc<Version>, LambdaError> {
-        Ok(self.snapshot.version(self.name(), self.qualifier.as_ref())?)
+        Ok(self
+            .snapshot
+            .version(self.name(), self.qualifier.as_ref())?)
     }
 
     /// The version to call: of `$LATEST` the last that became ready.
     pub(super) fn callable(&self) -> Result<Arc<Version>, LambdaError> {
         let ready = self.snapshot.ready(self.name(), self.qualifier.as_ref());
         Ok(Arc::clone(ready?))
-    }
-}
-
-fn arn(&self) -> String {
-        arn(&self.account, self.name(), self.qualifier.as_ref())
-    }
-
-    /// The version to describe: `$LATEST` with its latest change, ready or not.
-    pub(super) fn described(&self) -> Result<&Arc<Version>, LambdaError> {
-        match &self.qualifier {
-            None | Some(Qualifier::Version(VersionId::Latest)) => Some(&self.entry.latest),
-            Some(Qualifier::Version(VersionId::Number(number))) => self.entry.versions.get(number),
-            Some(Qualifier::Alias(_)) => None,
-        }
-        .ok_or_else(|| LambdaError::no_function(&self.arn()))
-    }
-
-    /// The version to call: the last `$LATEST` that became ready.
-    pub(super) fn callable(&self) -> Result<Arc<Version>, LambdaError> {
-        let described = self.described()?;
-        if described.id == VersionId::Latest
-            && let Some(ready) = &self.entry.ready
-        {
-            return Ok(Arc::clone(ready));
-        }
-        match described.state {
-            State::Active => Ok(Arc::clone(described)),
-            state => {
-                let reason = described
-                    .state_reason
-                    .as_ref()
-                    .map(|reason| format!(" ({})", reason.message))
-                    .unwrap_or_default();
-                Err(LambdaError::new(
-                    Code::ResourceConflictException,
-                    format!(
-                        "The operation cannot be performed at this time. The function is currently in the following state: {state:?}{reason}"
-                    ),
-                ))
-            }
-        }
     }
 }
 

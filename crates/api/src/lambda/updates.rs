@@ -49,9 +49,7 @@ pub(super) async fn code(api: &Api, call: Call) -> Answered {
         .await?;
     let answer = match &updated.published {
         Some(version) => FunctionConfiguration::of(version, api.account(), ArnForm::Qualified),
-        None => {
-            FunctionConfiguration::of(&updated.version, api.account(), ArnForm::Unqualified)
-        }
+        None => FunctionConfiguration::of(&updated.version, api.account(), ArnForm::Unqualified),
     };
     Ok(answer::json(StatusCode::OK, &answer))
 }

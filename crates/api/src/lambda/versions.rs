@@ -30,7 +30,9 @@ pub(super) async fn publish(api: &Api, call: &Call) -> Answered {
         .transpose()?;
     let publish = Publish {
         code_digest,
-        description: members.string("Description")?.filter(|text| !text.is_empty()),
+        description: members
+            .string("Description")?
+            .filter(|text| !text.is_empty()),
         revision: members
             .string("RevisionId")?
             .filter(|id| !id.is_empty())
@@ -61,8 +63,12 @@ pub(super) fn list(api: &Api, call: &Call) -> Answered {
     let target = Target::find(api, call.parameter(0), None)?;
     let page = Page::of(&call.query)?;
     let entry = &target.entry;
-    let versions = std::iter::once((0, &entry.latest))
-        .chain(entry.versions.iter().map(|(number, version)| (*number, version)));
+    let versions = std::iter::once((0, &entry.latest)).chain(
+        entry
+            .versions
+            .iter()
+            .map(|(number, version)| (*number, version)),
+    );
     let (versions, next) = page.cut(versions.map(|(number, version)| {
         let answer = FunctionConfiguration::of(version, api.account(), ArnForm::Qualified);
         (format!("{number:020}"), answer)

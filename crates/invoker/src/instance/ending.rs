@@ -1,6 +1,7 @@
 use bytes::Bytes;
 use warren_model::{Failure, FailureKind, RequestId, Timeout, limits::MAX_SYNC_RESPONSE};
 use warren_protocol::{ErrorObject, Exited};
+use warren_telemetry::report::{Exit, Status, task_timed_out};
 
 use crate::{call_channel::ChannelError, control::Life};
 
@@ -45,6 +46,14 @@ impl Ending {
         }
     }
 
+    /// For the INIT_REPORT line.
+    pub(super) fn status(&self) -> Status {
+        match self {
+            Self::Deadline => Status::Timeout,
+            other => Status::Error(other.error_type()),
+        }
+    }
+
     fn kind(&self) -> FailureKind {
         match self {
             Self::Deadline => FailureKind::TimedOut,
@@ -59,10 +68,7 @@ impl Ending {
 pub(super) fn failure(ending: &Ending, request: &RequestId, timeout: Timeout) -> Failure {
     let prefixed = |text: String| format!("RequestId: {request} Error: {text}");
     let message = match ending {
-        Ending::Deadline => prefixed(format!(
-            "Task timed out after {}.00 seconds",
-            timeout.get()
-        )),
+        Ending::Deadline => prefixed(task_timed_out(timeout.duration())),
         Ending::InitError(_) => prefixed("Init failed".to_owned()),
         Ending::Exited(life, memory_killed) => prefixed(exit_words(life, *memory_killed)),
         Ending::Channel(ChannelError::TooLarge) => format!(
@@ -84,39 +90,14 @@ pub(super) fn failure(ending: &Ending, request: &RequestId, timeout: Timeout) ->
 }
 
 fn exit_words(life: &Life, memory_killed: bool) -> String {
-    let with_error = |what: &str| format!("Runtime exited with error: {what}");
-    match life {
-        _ if memory_killed => with_error("signal: killed"),
-        Life::Exited(Exited::Code(0)) | Life::Running | Life::Gone => {
-            "Runtime exited without providing a reason".to_owned()
-        }
-        Life::Exited(Exited::Code(code)) => with_error(&format!("exit status {code}")),
-        Life::Exited(Exited::Signal(signal)) => {
-            with_error(&format!("signal: {}", signal_name(*signal)))
-        }
-        Life::Exited(Exited::Spawn(why)) => why.clone(),
-    }
-}
-
-/// Signals as Lambda prints them (signal(7), in words).
-fn signal_name(signal: i32) -> String {
-    match signal {
-        1 => "hangup",
-        2 => "interrupt",
-        3 => "quit",
-        4 => "illegal instruction",
-        5 => "trace/breakpoint trap",
-        6 => "aborted",
-        7 => "bus error",
-        8 => "floating point exception",
-        9 => "killed",
-        11 => "segmentation fault",
-        13 => "broken pipe",
-        14 => "alarm clock",
-        15 => "terminated",
-        other => return format!("signal {other}"),
-    }
-    .to_owned()
+    let exit = match life {
+        _ if memory_killed => Exit::signal(9),
+        Life::Exited(Exited::Code(0)) | Life::Running | Life::Gone => Exit::Unexplained,
+        Life::Exited(Exited::Code(code)) => Exit::Status(*code),
+        Life::Exited(Exited::Signal(signal)) => Exit::signal(*signal),
+        Life::Exited(Exited::Spawn(why)) => return why.clone(),
+    };
+    exit.to_string()
 }
 
 #[cfg(test)]

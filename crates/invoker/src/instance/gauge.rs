@@ -1,7 +1,6 @@
 use std::time::{Duration, Instant};
 
 use warren_engine::Sandbox;
-use warren_model::Memory;
 
 /// Figures younger than this serve the end of another call: reading them costs some ten microseconds.
 const FRESH: Duration = Duration::from_millis(50);
@@ -22,12 +21,11 @@ impl MemoryGauge {
         self.read = Some(Instant::now());
     }
 
-    /// The figure for a REPORT line, in MiB, rounded up; never more than the limit.
-    pub(super) fn at_call_end(&mut self, sandbox: &dyn Sandbox, limit: Memory) -> u32 {
+    /// The figure for a REPORT line, in bytes.
+    pub(super) fn at_call_end(&mut self, sandbox: &dyn Sandbox) -> u64 {
         if self.read.is_none_or(|read| read.elapsed() >= FRESH) {
             self.sample(sandbox);
         }
-        let mb = self.peak_bytes.div_ceil(1 << 20);
-        u32::try_from(mb).unwrap_or(u32::MAX).min(limit.get())
+        self.peak_bytes
     }
 }

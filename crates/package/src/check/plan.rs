@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::collections::{HashMap, hash_map};
 use std::fmt::Display;
 use std::io::{Cursor, Read};
@@ -6,7 +5,7 @@ use std::io::{Cursor, Read};
 use zip::CompressionMethod;
 use zip::ZipReadOptions;
 
-use zip::read::{Config, OwnedZipFileEntry, ZipFileEntry};
+use zip::read::{Config, OwnedZipFileEntry};
 // Unlike `ZipArchive` it keeps entries of one name apart and holds no index of a million entries.
 use zip::unstable::read::ZipIterable;
 
@@ -70,9 +69,9 @@ impl<'z> Plan<'z> {
         };
         let mut compressed = 0_u64;
         for source in archive.files().map_err(|_| PackageError::NotAZip)? {
-            let source = source.map_err(|_| PackageError::NotAZip)?;
+            let source = source.map_err(|_| PackageError::NotAZip)?.into();
             let name = name_of(&source)?;
-            let path = normal(&name, limits)?;
+            let path = normal(name, limits)?;
             // Sharing bytes lets a small zip keep a processor busy for hours, even if nothing comes out.
             compressed = compressed.saturating_add(source.compressed_size());
             if compressed > size {
@@ -81,9 +80,7 @@ impl<'z> Plan<'z> {
             if path.is_empty() {
                 continue;
             }
-            let folder_by_name = name.ends_with('/');
-            let source = source.into();
-            let kind = plan.kind_of(&source, &path, folder_by_name, limits)?;
+            let kind = plan.kind_of(&source, &path, name.ends_with('/'), limits)?;
             plan.entries.push(Entry { path, kind, source });
         }
         if plan.entries.is_empty() {
@@ -225,9 +222,11 @@ impl<'z> Plan<'z> {
                 targets.insert(entry.path.as_str(), target.as_str());
             }
         }
-        targets
-            .keys()
-            .try_for_each(|path| links::follow(path, &targets))
+        let mut walk = links::Walk::new(&targets);
+        self.entries
+            .iter()
+            .filter(|entry| matches!(entry.kind, Kind::Link { .. }))
+            .try_for_each(|entry| walk.follow(&entry.path))
     }
 }
 
@@ -239,8 +238,9 @@ pub(super) fn damaged(path: &str, problem: impl Display) -> PackageError {
     }
 }
 
-fn name_of<'s>(source: &'s ZipFileEntry<'_>) -> Result<Cow<'s, str>, PackageError> {
-    source.name().map_err(|_| PackageError::Name {
+/// Names in other encodings are refused, not guessed: a module under a guessed name is not found, and nobody sees why.
+fn name_of(source: &OwnedZipFileEntry) -> Result<&str, PackageError> {
+    std::str::from_utf8(source.name_raw()).map_err(|_| PackageError::Name {
         entry: printable(&String::from_utf8_lossy(source.name_raw())),
         fault: NameFault::Encoding,
     })

@@ -46,6 +46,6 @@ async fn sweeping_takes_the_folders_of_dead_builds_only() {
 
 #[test]
 fn programs_are_found_in_system_folders_too() {
-    assert!(on_path("sh"));
-    assert!(!on_path("no-such-program-here"));
+    assert!(builder::on_host("sh"));
+    assert!(!builder::on_host("no-such-program-here"));
 }
