@@ -19,7 +19,7 @@ ROWS = {
     "engine": ["model", "protocol", "runtimes", "network"],
     "registry": ["store", "package", "runtimes", "engine"],
     "scheduler": ["model"],
-    "invoker": ["scheduler", "engine", "store", "telemetry"],
+    "invoker": ["scheduler", "registry", "telemetry"],
     "telemetry": ["model", "store"],
     "client": ["model"],
     "compare": ["model", "telemetry", "client"],

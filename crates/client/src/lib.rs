@@ -1,1 +1,16 @@
 #![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod client;
+mod error;
+mod functions;
+mod host;
+mod invoke;
+mod key;
+mod logs;
+
+pub use client::Client;
+pub use error::ClientError;
+pub use invoke::{InvokeRequest, Invoked};
+pub use key::{Key, ParseKeyError};
+pub use logs::{LogFollow, LogQuery};

@@ -19,8 +19,8 @@ pub trait Engine: Send + Sync {
     /// Whether it can run a function with this configuration, at deploy. Asks nobody.
     fn admit(&self, config: &Config) -> Result<(), Refusal>;
 
-    /// Makes the language tree usable by this engine (an image, a disk). Quick when it was done before.
-    async fn prepare(&self, tree: &Tree) -> Result<(), EngineError>;
+    /// Makes what starts of this configuration on this language tree need and can share (an image, a formatted disk). Quick when it was done before.
+    async fn prepare(&self, tree: &Tree, config: &Config) -> Result<(), EngineError>;
 
     /// Starts an instance up to the point where its agent has answered on the control stream. On an error nothing is left behind.
     async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError>;

@@ -118,7 +118,9 @@ impl Prepare for Launcher {
             let recipe = self.recipe(version)?;
             let tree = self.tree(&recipe).await?;
             self.code(version).await?;
-            self.engine(version.config.engine)?.prepare(&tree).await?;
+            self.engine(version.config.engine)?
+                .prepare(&tree, &version.config)
+                .await?;
             Ok(())
         }
         .await;

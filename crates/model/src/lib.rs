@@ -9,6 +9,7 @@ mod ids;
 mod invalid;
 pub mod limits;
 mod name;
+pub mod native;
 mod network;
 mod outcome;
 mod route;

@@ -5,7 +5,7 @@ use warren_model::{Config, StateReason, Version};
 /// What must be done before a version can run, and whether it may at all: the registry's view of languages and engines.
 #[async_trait]
 pub trait Prepare: Send + Sync + 'static {
-    /// Whether this server could run a function of this configuration; asked before anything is stored, so it must be quick.
+    /// Whether this server could run a function of this configuration; asked before anything is stored, while the client waits.
     async fn admit(&self, config: &Config) -> Result<(), Refusal>;
 
     /// Makes all that running this version needs: the language's tree, the unpacked code, the engine's image. Idempotent: it is called again after a

@@ -3,7 +3,11 @@
 mod data_dir;
 mod host;
 
-use std::{collections::HashSet, sync::Arc, time::{Duration, SystemTime}};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context;
 use tokio::{
@@ -80,7 +84,9 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         launcher,
         logs: logs.clone(),
         settings: warren_scheduler::Settings::new(
-            settings.memory_mb.unwrap_or_else(host::memory_for_instances_mb),
+            settings
+                .memory_mb
+                .unwrap_or_else(host::memory_for_instances_mb),
             settings.max_instances,
         ),
     });

@@ -126,7 +126,8 @@ mod tests {
     #[test]
     fn flags_come_before_the_file_before_defaults() {
         let file: File =
-            toml::from_str("listen = \"127.0.0.1:1\"\nmax_instances = 5\ndata_dir = \"/f\"").unwrap();
+            toml::from_str("listen = \"127.0.0.1:1\"\nmax_instances = 5\ndata_dir = \"/f\"")
+                .unwrap();
         let settings = Settings::join(
             ServeFlags {
                 max_instances: Some(9),

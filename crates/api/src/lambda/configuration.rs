@@ -71,7 +71,11 @@ impl<'v> FunctionConfiguration<'v> {
         let name = &version.function;
         let inert = |member: &str| config.inert.get(member).filter(|value| !value.is_null());
         let state_reason = version.state_reason.as_ref();
-        let update_reason = version.last_update_reason.as_ref();
+        // The model has reasons for failures alone.
+        let update_reason = version
+            .last_update_reason
+            .as_ref()
+            .filter(|_| version.last_update == Some(LastUpdate::Failed));
         Self {
             function_name: name.as_str(),
             function_arn: match form {

@@ -34,10 +34,6 @@ macro_rules! codes {
 codes! {
     /// A download link that does not open.
     AccessDeniedException FORBIDDEN "message";
-    /// The invoked version's preparation failed.
-    CodeArtifactUserFailedException CONFLICT "message";
-    /// The invoked version is being prepared.
-    CodeArtifactUserPendingException CONFLICT "message";
     /// A signature that lacks something.
     IncompleteSignatureException FORBIDDEN "message";
     /// A value that only the service can judge.
@@ -48,6 +44,8 @@ codes! {
     InvalidSignatureException FORBIDDEN "message";
     /// No signature.
     MissingAuthenticationTokenException FORBIDDEN "message";
+    /// A kind of call that the function can't have.
+    ModeNotSupportedException BAD_REQUEST "message";
     /// A RevisionId that is not the latest.
     PreconditionFailedException PRECONDITION_FAILED "message";
     /// A control request that is too large.
@@ -169,6 +167,6 @@ mod tests {
                 assert_eq!(code.message_member(), described.message, "{code:?}");
             }
         }
-        assert!(known >= 11, "{known}");
+        assert!(known >= 10, "{known}");
     }
 }

@@ -74,8 +74,16 @@ pub(super) fn absent(api: &Api, call: &Call, operation: &Operation) -> Answered 
 }
 
 pub(super) fn unsupported(operation: &Operation) -> LambdaError {
-    LambdaError::parameter(format!(
-        "The operation {} is not supported by this Warren yet. 'warren doctor' lists what is.",
-        operation.name
-    ))
+    // The one operation whose errors in the model have no InvalidParameterValueException.
+    let code = match operation.name {
+        "InvokeAsync" => Code::ModeNotSupportedException,
+        _ => Code::InvalidParameterValueException,
+    };
+    LambdaError::new(
+        code,
+        format!(
+            "The operation {} is not supported by this Warren yet.",
+            operation.name
+        ),
+    )
 }

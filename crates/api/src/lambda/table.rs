@@ -107,7 +107,7 @@ pub(super) const OPERATIONS: [Operation; 92] = [
     op("GET", "/2025-12-01/durable-executions/{DurableExecutionArn}/history", "GetDurableExecutionHistory", Absent),
     op("POST", "/2025-12-01/durable-executions/{DurableExecutionArn}/pause", "PauseDurableExecution", Unsupported),
     op("POST", "/2025-12-01/durable-executions/{DurableExecutionArn}/resume", "ResumeDurableExecution", Unsupported),
-    op("GET", "/2025-12-01/durable-executions/{DurableExecutionArn}/state", "GetDurableExecutionState", Absent),
+    op("GET", "/2025-12-01/durable-executions/{DurableExecutionArn}/state", "GetDurableExecutionState", Unsupported),
     op("POST", "/2025-12-01/durable-executions/{DurableExecutionArn}/stop", "StopDurableExecution", Unsupported),
     op("GET", "/2025-12-01/functions/{FunctionName}/durable-executions", "ListDurableExecutionsByFunction", Empty("DurableExecutions")),
     op("DELETE", "/2026-07-09/resource-policy/{ResourceArn}", "DeleteResourcePolicy", Unsupported),

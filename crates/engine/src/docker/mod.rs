@@ -104,15 +104,9 @@ impl Engine for DockerEngine {
         })
     }
 
-    async fn prepare(&self, tree: &Tree) -> Result<(), EngineError> {
-        let name = image::name(tree);
-        let mut images = self.images.lock().await;
-        if images.contains(&name) {
-            return Ok(());
-        }
-        image::ensure(&self.docker, tree, &name).await?;
-        images.insert(name);
-        Ok(())
+    async fn prepare(&self, tree: &Tree, config: &Config) -> Result<(), EngineError> {
+        tokio::task::block_in_place(|| self.disks.prepare(config.ephemeral_storage))?;
+        self.import(tree).await
     }
 
     async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError> {
@@ -146,12 +140,24 @@ impl Engine for DockerEngine {
 }
 
 impl DockerEngine {
+    /// Has the daemon hold the tree as an image.
+    async fn import(&self, tree: &Tree) -> Result<(), EngineError> {
+        let name = image::name(tree);
+        let mut images = self.images.lock().await;
+        if images.contains(&name) {
+            return Ok(());
+        }
+        image::ensure(&self.docker, tree, &name).await?;
+        images.insert(name);
+        Ok(())
+    }
+
     async fn launch(
         &self,
         sandbox: &Arc<DockerSandbox>,
         spec: &SandboxSpec,
     ) -> Result<(), EngineError> {
-        self.prepare(&spec.tree).await?;
+        self.import(&spec.tree).await?;
         let disk = tokio::task::block_in_place(|| {
             self.disks
                 .create(sandbox.folder.path(), spec.ephemeral_storage)
@@ -162,7 +168,7 @@ impl DockerEngine {
             Err(error) if image::is_missing(&error) => {
                 // Somebody removed the image since it was imported.
                 self.images.lock().await.remove(&image::name(&spec.tree));
-                self.prepare(&spec.tree).await?;
+                self.import(&spec.tree).await?;
                 container::create(&self.docker, &sandbox.name, body)
                     .await
                     .map_err(EngineError::docker("create the container"))?

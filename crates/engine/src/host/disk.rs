@@ -33,6 +33,11 @@ impl Disks {
         }
     }
 
+    /// Formats the template of this size if it is not there. Blocking, some 200 ms once.
+    pub fn prepare(&self, size: EphemeralStorage) -> Result<(), EngineError> {
+        self.template(size).map(drop)
+    }
+
     /// Makes `folder/disk.img` and mounts it at `folder/tmp`, which it returns. Blocking, some ten milliseconds.
     pub fn create(&self, folder: &Path, size: EphemeralStorage) -> Result<PathBuf, EngineError> {
         let template = self.template(size)?;

@@ -41,9 +41,12 @@ impl Inner {
         name: &FunctionName,
         tags: Tags,
     ) -> Result<Arc<Function>, RegistryError> {
-        let touched: Vec<String> = tags.keys().cloned().collect();
-        self.change_tags(name, &touched, |all| all.extend(tags))
-            .await
+        self.change_tags(name, |function| {
+            let set = tags.clone();
+            function.tags.extend(set);
+            follow_tags(function, tags.keys())
+        })
+        .await
     }
 
     pub(super) async fn remove_tags(
@@ -51,38 +54,27 @@ impl Inner {
         name: &FunctionName,
         keys: &[String],
     ) -> Result<Arc<Function>, RegistryError> {
-        self.change_tags(name, keys, |all| all.retain(|key, _| !keys.contains(key)))
-            .await
+        self.change_tags(name, |function| {
+            function.tags.retain(|key, _| !keys.contains(key));
+            follow_tags(function, keys)
+        })
+        .await
     }
 
-    /// Changes tags, and what those of the `touched` keys state.
     async fn change_tags(
         self: Arc<Self>,
         name: &FunctionName,
-        touched: &[String],
-        change: impl FnOnce(&mut Tags),
+        change: impl Fn(&mut Function) -> Result<(), RegistryError> + Send + Sync,
     ) -> Result<Arc<Function>, RegistryError> {
         let turn = self.turn().await?;
         let entry = turn.entry(name)?;
         let mut function = Function::clone(&entry.function);
-        change(&mut function.tags);
-        validate_tags(&function.tags)?;
-        if touched.iter().any(|key| routes::is_route_tag(key)) {
-            function.routes = routes::distinct(routes_from_tags(&function.tags)?);
+        change(&mut function)?;
+        if function.latest.config == entry.latest.config {
+            return self.replace(turn, &entry, function).await;
         }
-        if touched.iter().any(|key| routes::is_engine_tag(key)) {
-            let engine = engine_from_tags(&function.tags)?.unwrap_or_default();
-            if engine != function.latest.config.engine {
-                function.latest.config.engine = engine;
-                turn.settled(name, &Guard::default())?;
-                routes::check(&turn.snapshot, name, &function.routes)?;
-                self.reconfigure(turn, &entry, function).await?;
-                let snapshot = self.snapshot.load();
-                let function = snapshot.function(name).map(|e| Arc::clone(&e.function));
-                return Ok(function.ok_or_else(|| snapshot.not_found(name, None))?);
-            }
-        }
-        self.replace(turn, &entry, function).await
+        drop(turn);
+        self.reconfigure(name, &Guard::default(), change).await
     }
 
     /// Stores and shows a function whose `$LATEST` is as it was.
@@ -104,4 +96,20 @@ impl Inner {
         turn.commit(&name, stored, Some(changed))?;
         Ok(function)
     }
+}
+
+/// Makes what the tags of the `touched` keys state so.
+fn follow_tags<'k>(
+    function: &mut Function,
+    touched: impl IntoIterator<Item = &'k String> + Clone,
+) -> Result<(), RegistryError> {
+    validate_tags(&function.tags)?;
+    let touches = |is: fn(&str) -> bool| touched.clone().into_iter().any(|key| is(key));
+    if touches(routes::is_route_tag) {
+        function.routes = routes::distinct(routes_from_tags(&function.tags)?);
+    }
+    if touches(routes::is_engine_tag) {
+        function.latest.config.engine = engine_from_tags(&function.tags)?.unwrap_or_default();
+    }
+    Ok(())
 }

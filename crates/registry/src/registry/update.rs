@@ -31,7 +31,8 @@ impl Inner {
             size,
         };
         states::update(&mut function.latest, self.now());
-        self.update(turn, &entry, function, publish, hold).await
+        let (_, updated) = self.update(turn, &entry, function, publish, hold).await?;
+        Ok(updated)
     }
 
     /// The checks of an update of code, and what it would make.
@@ -61,26 +62,41 @@ impl Inner {
         patch: ConfigPatch,
         guard: &Guard,
     ) -> Result<Arc<Version>, RegistryError> {
-        let turn = self.turn().await?;
-        let entry = turn.settled(name, guard)?;
-        let mut function = Function::clone(&entry.function);
-        patch.apply(&mut function.latest.config);
-        routes::follow_engine(&mut function.tags, function.latest.config.engine);
-        self.reconfigure(turn, &entry, function).await
+        let function = self
+            .reconfigure(name, guard, |function| {
+                patch.clone().apply(&mut function.latest.config);
+                routes::follow_engine(&mut function.tags, function.latest.config.engine);
+                Ok(())
+            })
+            .await?;
+        Ok(Arc::new(function.latest.clone()))
     }
 
-    /// An update of the configuration (and of tags that state it), as `function` has it.
+    /// An update of the configuration, and of tags and routes that go with it. Whether it may run here is asked without holding up other changes, so
+    /// `change` is made again if it meets another configuration afterwards.
     pub(super) async fn reconfigure(
         self: &Arc<Self>,
-        turn: Turn<'_>,
-        entry: &Entry,
-        mut function: Function,
-    ) -> Result<Arc<Version>, RegistryError> {
-        self.admit(&function.latest.config).await?;
-        states::update(&mut function.latest, self.now());
-        let hold = self.holds.hold(function.latest.code.digest);
-        let updated = self.update(turn, entry, function, false, hold).await?;
-        Ok(updated.version)
+        name: &FunctionName,
+        guard: &Guard,
+        change: impl Fn(&mut Function) -> Result<(), RegistryError> + Send + Sync,
+    ) -> Result<Arc<Function>, RegistryError> {
+        let mut admitted = None;
+        loop {
+            let turn = self.turn().await?;
+            let entry = turn.settled(name, guard)?;
+            let mut function = Function::clone(&entry.function);
+            change(&mut function)?;
+            routes::check(&turn.snapshot, name, &function.routes)?;
+            if admitted.as_ref() == Some(&function.latest.config) {
+                states::update(&mut function.latest, self.now());
+                let hold = self.holds.hold(function.latest.code.digest);
+                let (function, _) = self.update(turn, &entry, function, false, hold).await?;
+                return Ok(function);
+            }
+            drop(turn);
+            self.admit(&function.latest.config).await?;
+            admitted = Some(function.latest.config);
+        }
     }
 
     /// Stores and shows an update, and begins its preparation.
@@ -91,7 +107,7 @@ impl Inner {
         mut function: Function,
         publish: bool,
         hold: Hold,
-    ) -> Result<Updated, RegistryError> {
+    ) -> Result<(Arc<Function>, Updated), RegistryError> {
         let name = function.name().clone();
         let ready = entry.ready.as_deref();
         let known = publish
@@ -114,8 +130,9 @@ impl Inner {
             version: Arc::clone(&changed.latest),
             published,
         };
+        let function = Arc::clone(&changed.function);
         turn.commit(&name, stored, Some(changed))?;
         preparation::begin(self, &updated.version, hold);
-        Ok(updated)
+        Ok((function, updated))
     }
 }

@@ -8,7 +8,7 @@ const MEMORY_SHARE: u64 = 80;
 /// 80 % of the host's memory, in MB.
 pub(super) fn memory_for_instances_mb() -> u64 {
     let info = sysinfo();
-    (info.totalram as u64 * u64::from(info.mem_unit) >> 20) * MEMORY_SHARE / 100
+    ((info.totalram as u64 * u64::from(info.mem_unit)) >> 20) * MEMORY_SHARE / 100
 }
 
 /// The host's name, for labels.

@@ -1,0 +1,5 @@
+const functions = require('@google-cloud/functions-framework');
+
+const noop = require('./noop.js');
+
+functions.http('noop', (_request, response) => response.json(noop()));

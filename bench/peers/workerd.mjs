@@ -1,0 +1,7 @@
+import noop from 'noop.js';
+
+export default {
+  fetch() {
+    return Response.json(noop());
+  },
+};
