@@ -324,6 +324,13 @@ def test_reserved_concurrency(client):
         client.invoke(FunctionName=name)
     assert refusal.value.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
     assert refusal.value.response["Error"]["Message"] == "Rate Exceeded."
+    message = refused(
+        "InvalidParameterValueException",
+        client.put_function_concurrency,
+        FunctionName=name,
+        ReservedConcurrentExecutions=901,
+    )
+    assert "below its minimum value of [100]" in message
     client.delete_function_concurrency(FunctionName=name)
     assert call(client, name)[1]["StatusCode"] == 200
 

@@ -1,0 +1,115 @@
+"""What a server has on its host, seen from outside: containers, mounts, loop devices, files, log lines."""
+
+import http.client
+import json
+import os
+import pathlib
+import socket
+import sqlite3
+import urllib.parse
+
+
+class Daemon(http.client.HTTPConnection):
+    """A connection to the Docker daemon, local or not."""
+
+    def __init__(self):
+        self.endpoint = urllib.parse.urlsplit(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
+        super().__init__(self.endpoint.hostname or "docker", self.endpoint.port or 2375, timeout=60)
+
+    def connect(self):
+        if self.endpoint.scheme != "unix":
+            return super().connect()
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.endpoint.path)
+
+
+def docker(path, **query):
+    """Asks the daemon."""
+    connection = Daemon()
+    try:
+        connection.request("GET", path + "?" + urllib.parse.urlencode(query))
+        answer = connection.getresponse()
+        body = json.load(answer)
+        assert answer.status == 200, body
+        return body
+    finally:
+        connection.close()
+
+
+def server_id(server):
+    """The id that a server labels its containers with; None before its first start."""
+    database = server.folder / "warren.db"
+    if not database.exists():
+        return None
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    try:
+        return connection.execute("SELECT server_id FROM meta").fetchone()[0]
+    finally:
+        connection.close()
+
+
+def containers(server, function=None):
+    """Containers of a server, of one function if it is named; whatever their state."""
+    labels = [f"warren.server={server_id(server)}"]
+    if function is not None:
+        labels.append(f"warren.function={function}")
+    return docker("/containers/json", all=1, filters=json.dumps({"label": labels}))
+
+
+def agent_pid(container):
+    """PID 1 of a container as the host numbers it."""
+    return docker(f"/containers/{container['Id']}/json")["State"]["Pid"]
+
+
+def process_status(pid):
+    """Fields of `/proc/PID/status`."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines)
+
+
+def mounts(server):
+    """Mount points below a server's data folder."""
+    points = [line.split(" ")[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()]
+    return [point for point in points if point.startswith(f"{server.folder}/")]
+
+
+def loop_devices(server):
+    """Loop devices on files of a server."""
+    backing = {file.parts[3]: _text(file) for file in pathlib.Path("/sys/block").glob("loop*/loop/backing_file")}
+    return {device: file for device, file in backing.items() if file.startswith(f"{server.folder}/")}
+
+
+def _text(file):
+    try:
+        return file.read_text()
+    except OSError:
+        # The device was freed while its folder was listed.
+        return ""
+
+
+def half_written(server):
+    """Code and zips that are not whole."""
+    return [str(path) for path in server.folder.glob("code/.unfinished-*")] + [
+        str(path) for path in server.folder.glob("blobs/tmp/*")
+    ]
+
+
+def leftovers(server):
+    """Everything of a server that is there although no instance should be."""
+    found = {
+        "containers": [container["Names"] for container in containers(server)],
+        "mounts": mounts(server),
+        "loop devices": loop_devices(server),
+        "instance folders": [path.name for path in server.folder.glob("run/*")],
+        "half-written": half_written(server),
+    }
+    return {what: left for what, left in found.items() if left}
+
+
+def log_lines(server, function):
+    """Lines of a function's log: the request that each belongs to, and its text."""
+    text = b"".join(file.read_bytes() for file in sorted(server.folder.glob(f"logs/{function}/*.log")))
+    # The last piece is empty, or a line that is being written.
+    lines = [line.split("\t", 4) for line in text.decode(errors="replace").split("\n")[:-1]]
+    return [(request, words) for _time, _source, request, _stream, words in lines]
