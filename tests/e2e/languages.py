@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import zipfile
 
+import functions
 from server import REPOSITORY
 
 HANDLERS = REPOSITORY / "tests/fixtures/functions"
@@ -70,15 +71,7 @@ def add_bash(server):
     shutil.copytree(BASH_RECIPE, server.folder / "recipes" / "bash")
 
 
-def deploy_suite(client, language, name, **overrides):
-    """Deploys the suite's handler of a language; gives the name."""
-    import functions
-
-    return functions.deploy(
-        client,
-        None,
-        name,
-        Runtime=language.runtime,
-        Code={"ZipFile": language.package()},
-        **{"Handler": language.handler, **overrides},
-    )
+def deploy_suite(client, language, name=None, **overrides):
+    """Deploys the suite's handler of a language; gives its name."""
+    request = {"Runtime": language.runtime, "Handler": language.handler, "Code": {"ZipFile": language.package()}}
+    return functions.deploy(client, "", name, **{**request, **overrides})

@@ -19,7 +19,7 @@ pub struct InvokeRequest {
 }
 
 /// An invocation that ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Invoked {
     /// How.
     pub outcome: InvokeOutcome,

@@ -349,7 +349,9 @@ impl Instance {
         }
         report.used_bytes = match ended.memory_killed {
             true => self.pool.version.config.memory.bytes(),
-            false => self.gauge.at_call_end(self.sandbox.as_ref()),
+            false => self
+                .gauge
+                .at_call_end(self.sandbox.as_ref(), report.duration),
         };
         self.recorder.end(request, report)
     }

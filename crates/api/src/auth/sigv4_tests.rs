@@ -1,4 +1,4 @@
-//! Requests that botocore signed (fixtures/sigv4_vectors.py), as they are and altered.
+//! Requests that botocore signed and the JavaScript SDK signed (fixtures/sigv4_vectors.py, fixtures/sigv4_js.mjs), as they are and altered.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -61,7 +61,11 @@ impl Vector {
 type Alter = fn(&mut Vector);
 
 fn fixture() -> (Keys, Vec<Vector>) {
-    let fixture: Fixture = serde_json::from_str(include_str!("../../fixtures/sigv4.json")).unwrap();
+    read(include_str!("../../fixtures/sigv4.json"))
+}
+
+fn read(fixture: &str) -> (Keys, Vec<Vector>) {
+    let fixture: Fixture = serde_json::from_str(fixture).unwrap();
     (Keys::new(fixture.key_id, fixture.secret), fixture.vectors)
 }
 
@@ -80,6 +84,17 @@ fn accepts_what_botocore_signs() {
         assert!(identity.is_ok(), "{}: {identity:?}", vector.name);
         let sts = vector.name == "caller identity";
         assert_eq!(identity.unwrap().service == Service::Sts, sts);
+    }
+}
+
+#[test]
+fn accepts_what_the_javascript_sdk_signs() {
+    let (keys, vectors) = read(include_str!("../../fixtures/sigv4_js.json"));
+    assert!(vectors.len() >= 3);
+    for mut vector in vectors {
+        assert!(vector.verify(&keys).is_ok(), "{}", vector.name);
+        vector.query.push_str("&x=1");
+        assert_eq!(vector.verify(&keys), Err(AuthError::Mismatch));
     }
 }
 

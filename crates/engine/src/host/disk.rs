@@ -83,9 +83,10 @@ impl Disks {
     }
 }
 
-/// The file system's own tables take 1.6 % (one 256-byte inode per 16 KiB) and some fixed blocks; owners get what they asked for.
+/// The file system's own tables take 1.6 % (one 256-byte inode per 16 KiB) and some fixed blocks, and the kernel holds back 2 %, at most 16 MiB
+/// (`s_resv_clusters`); owners get what they asked for.
 fn image_bytes(size: EphemeralStorage) -> u64 {
-    size.bytes() + size.bytes() / 50 + (8 << 20)
+    size.bytes() + size.bytes() / 50 + (24 << 20)
 }
 
 fn mount_image(image: &Path, point: &Path) -> Result<(), EngineError> {

@@ -1,0 +1,249 @@
+"""Starting and stopping what is measured. Everything listens on loopback only."""
+
+import configparser
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import zipfile
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parent
+REPO = BENCH.parent
+PEERS = BENCH / "peers"
+MODULES = PEERS / "node_modules"
+# Seconds that a server may take before it answers.
+PATIENCE = 60
+
+
+def only(pattern):
+    """The one file that an npm package for this kind of machine brings."""
+    found = sorted(MODULES.glob(pattern))
+    if not found:
+        raise SystemExit(f"bench/peers/node_modules has no {pattern}: run `make bench`, which installs it")
+    return found[0]
+
+
+def node():
+    return only("node-linux-*/bin/node")
+
+
+def workerd():
+    return only("@cloudflare/workerd-linux-*/bin/workerd")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(url, process, log):
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                answer.read()
+                return
+        except (urllib.error.URLError, OSError):
+            if process.poll() is not None or time.monotonic() > end:
+                raise SystemExit(f"no answer at {url}:\n{Path(log).read_text()[-2000:]}")
+            time.sleep(0.02)
+
+
+class Process:
+    """A server of ours, with its output in a file."""
+
+    def __init__(self, work, name, command, **more):
+        self.log = work / f"{name}.log"
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [str(word) for word in command], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, **more
+            )
+
+    def stop(self, patience=60):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(patience)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class Peer:
+    """One or more equal processes, each on a port of its own."""
+
+    def __init__(self, work, name, command):
+        """`command` gives the words for a port."""
+        self.work, self.name, self.command = work, name, command
+        self.processes, self.ports = [], []
+
+    def grow(self, count):
+        while len(self.ports) < count:
+            port = free_port()
+            started = Process(self.work, f"{self.name}-{len(self.ports)}", self.command(port), cwd=PEERS)
+            self.processes.append(started)
+            wait_for(f"http://127.0.0.1:{port}/noop", started.process, started.log)
+            self.ports.append(port)
+
+    def stop(self):
+        for process in self.processes:
+            process.stop(5)
+
+
+def raw(work):
+    return Peer(work, "raw", lambda port: [node(), "raw.js", port])
+
+
+def framework(work):
+    main = MODULES / "@google-cloud/functions-framework/build/src/main.js"
+    # Its default address is every interface; only loopback is called.
+    return Peer(work, "framework", lambda port: [node(), main, "--target=noop", "--source=framework.js", "--port", port])
+
+
+def workerd_peer(work):
+    return Peer(work, "workerd", lambda port: [workerd(), "serve", "workerd.capnp", "--socket-addr", f"http=127.0.0.1:{port}"])
+
+
+class Warren:
+    """A server with a data folder of its own, default settings, one function."""
+
+    def __init__(self, binary, work):
+        self.binary, self.work = Path(binary), work
+        self.data = work / "data"
+        # Other servers on this Docker daemon may have a function of the same name.
+        self.function = f"bench-{os.urandom(4).hex()}"
+        control, routes = free_port(), free_port()
+        self.url, self.route = f"http://127.0.0.1:{control}", f"http://127.0.0.1:{routes}/noop"
+        # A warren.toml beside the repository is not for us.
+        self.server = Process(
+            work,
+            "warren",
+            [self.binary, "serve", "--data-dir", self.data, "--listen", f"127.0.0.1:{control}", "--routes-listen", f"127.0.0.1:{routes}"],
+            cwd=work,
+        )
+        wait_for(f"{self.url}/healthz", self.server.process, self.server.log)
+        keys = configparser.ConfigParser()
+        keys.read(self.data / "credentials")
+        section = keys[keys.sections()[0]]
+        self.environment = {
+            "AWS_ACCESS_KEY_ID": section["aws_access_key_id"],
+            "AWS_SECRET_ACCESS_KEY": section["aws_secret_access_key"],
+        }
+
+    def archive(self, change):
+        path = self.work / f"noop-{change}.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in ("warren.js", "noop.js"):
+                archive.writestr(name, f"// {change}\n" + (PEERS / name).read_text())
+        return path
+
+    def client(self, command, *more):
+        done = subprocess.run(
+            [str(word) for word in (node(), PEERS / "client.mjs", command, self.url, self.function, *more)],
+            env={**os.environ, **self.environment, "NODE_NO_WARNINGS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if done.returncode:
+            raise SystemExit(f"client.mjs {command} failed:\n{done.stderr[-3000:]}\n{self.server.log.read_text()[-2000:]}")
+        return json.loads(done.stdout)
+
+    def log_lines(self):
+        """The function's log files, as far as they are kept."""
+        for path in sorted((self.data / "logs" / self.function).glob("*")):
+            with open(path, errors="replace") as file:
+                yield from file
+
+    def durations_us(self, since_us):
+        """`Duration` of the REPORT lines since a moment, in microseconds (10 us steps)."""
+        found = []
+        for line in self.log_lines():
+            time_us, _, rest = line.partition("\t")
+            if int(time_us) >= since_us and (match := re.search(r"\tREPORT .*?\tDuration: ([0-9.]+) ms", rest)):
+                found.append(float(match[1]) * 1000)
+        return found
+
+    def agents(self):
+        """Host-side process ids of PID 1 of each instance."""
+        filters = urllib.parse.quote(json.dumps({"label": [f"warren.function={self.function}"]}))
+        pids = []
+        for container in docker(f"/containers/json?filters={filters}"):
+            pid = docker(f"/containers/{container['Id']}/json")["State"]["Pid"]
+            if pid:
+                pids.append(pid)
+        return pids
+
+    def memory(self):
+        """VmRSS in kB of the server, of the agents and of their runtimes."""
+        agents = self.agents()
+        runtimes = [child for agent in agents for child in children(agent)]
+        return {
+            "server_kb": rss_kb(self.server.process.pid),
+            "agents_kb": [rss_kb(pid) for pid in agents],
+            "runtimes_kb": [rss_kb(pid) for pid in runtimes],
+        }
+
+    def stop(self):
+        self.server.stop()
+
+
+def rss_kb(pid):
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1])
+
+
+def children(pid):
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("docker")
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.path)
+
+
+def docker(path):
+    """GET on the daemon that Warren uses."""
+    endpoint = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+    scheme, _, address = endpoint.partition("://")
+    connection = UnixConnection(address) if scheme == "unix" else http.client.HTTPConnection(address)
+    try:
+        connection.request("GET", path)
+        return json.load(connection.getresponse())
+    finally:
+        connection.close()
+
+
+class Workplace:
+    """A folder for data and logs of one benchmark, removed if all went well."""
+
+    def __enter__(self):
+        base = REPO / "target/bench"
+        base.mkdir(parents=True, exist_ok=True)
+        self.path = Path(tempfile.mkdtemp(dir=base))
+        return self.path
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            shutil.rmtree(self.path)
+        else:
+            print(f"logs are kept in {self.path.relative_to(REPO)}")

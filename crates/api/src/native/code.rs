@@ -1,0 +1,117 @@
+//! Code as requests bring it, as a zip.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use warren_model::native::CodeSpec;
+use warren_package::zip_inline;
+
+use super::refusal::Refusal;
+use crate::state::Api;
+
+/// Makes the zip; whether it is in order is the registry's to judge.
+pub(super) async fn zip(
+    api: &Api,
+    code: CodeSpec,
+    runtime: Option<&str>,
+    handler: Option<&str>,
+) -> Result<Bytes, Refusal> {
+    let files = match code {
+        CodeSpec::Zip(encoded) => {
+            let decoded = tokio::task::spawn_blocking(move || STANDARD.decode(encoded)).await;
+            return match decoded {
+                Ok(Ok(zip)) => Ok(zip.into()),
+                _ => Err(Refusal::field("code", "code.zip is not base64.")),
+            };
+        }
+        CodeSpec::Files(files) => files,
+        CodeSpec::Source(source) => {
+            let family = runtime.and_then(|id| {
+                let resolution = api.invoker().launcher().catalogue.resolve(id).ok()?;
+                Some(resolution.recipe.family.clone())
+            });
+            let name = file_name(family.as_deref(), handler.unwrap_or_default(), &source)?;
+            BTreeMap::from([(name, source)])
+        }
+    };
+    let files: Vec<(String, String)> = files.into_iter().collect();
+    match tokio::task::spawn_blocking(move || zip_inline(&files)).await {
+        Ok(Ok(zip)) => Ok(zip.into()),
+        Ok(Err(fault)) => Err(Refusal::field("code", fault.to_string())),
+        Err(panic) => Err(Refusal::internal(&panic)),
+    }
+}
+
+/// The file in which a runtime of this family looks for the handler.
+fn file_name(family: Option<&str>, handler: &str, source: &str) -> Result<String, Refusal> {
+    let refused = |why: &str| {
+        Refusal::field("code", format!("code.source can't be given a file name: {why}."))
+            .next("Name the file yourself, with code.files.")
+    };
+    match family {
+        Some("provided") => Ok("bootstrap".to_owned()),
+        Some("python") => match handler.rsplit_once('.') {
+            Some((module, _)) if !module.is_empty() => {
+                Ok(format!("{}.py", module.replace('.', "/")))
+            }
+            _ => Err(refused("the handler is not 'file.function'")),
+        },
+        Some("nodejs") => {
+            let (folder, file) = match handler.rsplit_once('/') {
+                Some((folder, file)) => (format!("{folder}/"), file),
+                None => (String::new(), handler),
+            };
+            match file.split_once('.') {
+                Some((module, _)) if !module.is_empty() => {
+                    let ending = if is_module(source) { "mjs" } else { "js" };
+                    Ok(format!("{folder}{module}.{ending}"))
+                }
+                _ => Err(refused("the handler is not 'file.function'")),
+            }
+        }
+        Some(_) => Err(refused("this runtime's code is more than one text")),
+        None => Err(refused("the runtime is not known")),
+    }
+}
+
+/// Whether a JavaScript source is an ECMAScript module: a statement begins with `import` or `export`.
+fn is_module(source: &str) -> bool {
+    source.lines().any(|line| {
+        let line = line.trim_start();
+        ["export ", "export{", "import ", "import{", "import\"", "import'"]
+            .iter()
+            .any(|start| line.starts_with(start))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_handler_names_the_file() {
+        let module = "export const handler = 1";
+        for (family, handler, source, name) in [
+            ("python", "app.handler", "", "app.py"),
+            ("python", "pkg.app.handler", "", "pkg/app.py"),
+            ("python", "src/app.handler", "", "src/app.py"),
+            ("nodejs", "index.handler", module, "index.mjs"),
+            ("nodejs", "a.b/index.handler", module, "a.b/index.mjs"),
+            ("nodejs", "index.handler", "exports.handler = 1", "index.js"),
+            ("provided", "x", "", "bootstrap"),
+        ] {
+            let made = file_name(Some(family), handler, source);
+            assert_eq!(made.as_deref(), Ok(name), "{family} {handler}");
+        }
+        for (family, handler) in [
+            (Some("python"), "app"),
+            (Some("nodejs"), ".handler"),
+            (Some("java"), "a.b"),
+            (None, "app.handler"),
+        ] {
+            let error = file_name(family, handler, "").unwrap_err();
+            assert_eq!(error.field.as_deref(), Some("code"));
+        }
+    }
+}

@@ -1,0 +1,239 @@
+"""The server is killed, stopped or started beside another one: functions stay, nothing is left over, no accepted call is lost."""
+
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import botocore.exceptions
+import pytest
+from botocore.exceptions import ClientError
+
+import languages
+from calls import Background, answer_of, call, many_callers, wait_until
+from functions import deploy, fresh_name, zip_of
+from host_view import containers, half_written, leftovers, log_lines, loop_devices, mounts, server_id
+from server import BINARY, Warren, free_port
+
+CRASHES = 5
+FUNCTIONS = 4
+CALLS = 16
+# What a client raises when its server is gone.
+GONE = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
+# How long the kernel and the daemon may take to forget what the server has let go.
+SETTLE_S = 30
+
+SOURCE = """
+import time, uuid
+
+BOOT = uuid.uuid4().hex
+
+def handler(event, context):
+    time.sleep(event.get("sleep", 0))
+    return {"name": context.function_name, "boot": BOOT, "number": event.get("number")}
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts servers; those that still run at the end are stopped."""
+    started = []
+
+    def start_server(name="data"):
+        server = Warren(tmp_path / name)
+        started.append(server)
+        return server.start()
+
+    yield start_server
+    for server in started:
+        if server.process is not None and server.process.poll() is None:
+            server.stop()
+
+
+def kill(server):
+    server.process.kill()
+    server.process.wait()
+
+
+def deploy_sleeper(client, name=None):
+    return deploy(client, SOURCE, name or fresh_name(), Runtime=languages.PYTHON.runtime, Timeout=60)
+
+
+def functions_of(client):
+    pages = client.get_paginator("list_functions").paginate()
+    return {function["FunctionName"]: function for page in pages for function in page["Functions"]}
+
+
+def assert_settles(found, what):
+    """Nothing of it is there, at once or soon."""
+    deadline = time.monotonic() + SETTLE_S
+    while left := found():
+        assert time.monotonic() < deadline, f"{what}: {left}"
+        time.sleep(0.1)
+
+
+def ask(client, name, event):
+    """Calls a function of a server that may be killed meanwhile; None if there was no answer."""
+    try:
+        return answer_of(client, name, event)
+    except (*GONE, ClientError):
+        return None
+
+
+@pytest.mark.timeout(600)
+def test_killed_at_any_moment(start):
+    """SIGKILL with calls in flight on instances that run and instances that start, while code is being deployed."""
+    server = start()
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    moments = random.Random(seed)
+    client = many_callers(server)
+    names = [deploy_sleeper(client) for _ in range(FUNCTIONS)]
+    for crash in range(CRASHES):
+        running = [
+            Background(ask, client, names[number % FUNCTIONS], {"sleep": 20, "number": number})
+            for number in range(CALLS)
+        ]
+        deploying = Background(deploy_until_it_fails, client, moments.random())
+        time.sleep(moments.uniform(0.1, 6))
+        kill(server)
+        for work in [*running, deploying]:
+            work.join()
+
+        server.start()
+        assert_settles(lambda: leftovers(server), f"left over after crash {crash}")
+        client = many_callers(server)
+        found = functions_of(client)
+        assert set(names) <= set(found)
+        for name in names:
+            assert found[name]["FunctionName"] == name and found[name]["Runtime"] == languages.PYTHON.runtime
+            answer = answer_of(client, name, {"number": crash})
+            assert (answer["name"], answer["number"]) == (name, crash)
+        # What was being deployed is whole or not there.
+        for name in set(found) - set(names):
+            client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+            assert answer_of(client, name)["name"] == name
+            client.delete_function(FunctionName=name)
+    server.stop()
+    assert server.process.returncode == 0
+    assert_settles(lambda: leftovers(server), "left over after the end")
+
+
+def deploy_until_it_fails(client, salt):
+    """Creates functions, each with code of its own and of some size, until the server is gone."""
+    filler = random.Random(salt).randbytes(300_000).hex()
+    try:
+        while True:
+            client.create_function(
+                FunctionName=fresh_name("deployed"),
+                Runtime=languages.PYTHON.runtime,
+                Role="arn:aws:iam::000000000000:role/e2e",
+                Handler="app.handler",
+                Code={"ZipFile": zip_of(f"{SOURCE}\n# {fresh_name()} {filler}\n")},
+            )
+            time.sleep(0.2)
+    except GONE:
+        return
+
+
+@pytest.mark.timeout(300)
+def test_terminated_under_load(start):
+    """SIGTERM while callers keep calling: what was accepted is answered, the rest is refused in clear words or not connected."""
+    server = start()
+    client = many_callers(server)
+    names = [deploy_sleeper(client) for _ in range(2)]
+    tallies = [Background(call_until_refused, many_callers(server), name, number) for number in range(4) for name in names]
+    time.sleep(4)
+    server.process.terminate()
+    answered = set().union(*(tally.join() for tally in tallies))
+    assert server.process.wait(60) == 0, server.log_tail()
+    assert leftovers(server) == {}
+    for name in names:
+        lines = log_lines(server, name)
+        begun = {request for request, words in lines if words.startswith("START")}
+        ended = {request for request, words in lines if words.startswith("END")}
+        assert begun and begun == ended
+        assert begun <= answered, "every call that ran was answered"
+
+
+def call_until_refused(client, name, number):
+    """Calls on and on; gives the requests that were answered. Each answer must be right, and the end a refusal."""
+    answered = set()
+    while True:
+        try:
+            done = call(client, name, {"sleep": 0.3, "number": number})
+        except ClientError as refusal:
+            assert refusal.response["ResponseMetadata"]["HTTPStatusCode"] in (429, 503), refusal
+            return answered
+        except (botocore.exceptions.EndpointConnectionError, botocore.exceptions.ConnectionClosedError):
+            # The server listens no more, or has closed the idle connection. That no call was lost is told by its log.
+            return answered
+        assert done.error is None, done
+        assert (done.json()["name"], done.json()["number"]) == (name, number)
+        answered.add(done.request_id)
+
+
+def test_termination_waits_for_a_long_call(start):
+    server = start()
+    client = many_callers(server)
+    name = deploy_sleeper(client)
+    running = Background(answer_of, client, name, {"sleep": 8})
+    wait_until(lambda: log_lines(server, name), 30, "the call begins")
+    server.process.terminate()
+    assert running.join()["name"] == name
+    assert server.process.wait(60) == 0
+    assert leftovers(server) == {}
+
+
+def test_instances_survive_no_restart_but_functions_do(start):
+    server = start()
+    client = many_callers(server)
+    name = deploy_sleeper(client)
+    boot = answer_of(client, name)["boot"]
+    identity = server_id(server)
+    code = client.get_function(FunctionName=name)["Configuration"]["CodeSha256"]
+    server.stop()
+    assert server.process.returncode == 0 and leftovers(server) == {}
+    server.start()
+    client = many_callers(server)
+    assert server_id(server) == identity
+    assert client.get_function(FunctionName=name)["Configuration"]["CodeSha256"] == code
+    assert answer_of(client, name)["boot"] != boot
+
+
+def test_second_server_on_the_same_folder_is_refused(start):
+    server = start()
+    client = many_callers(server)
+    name = deploy_sleeper(client)
+    boot = answer_of(client, name)["boot"]
+    second = subprocess.run(
+        [BINARY, "serve", "--data-dir", str(server.folder)]
+        + ["--listen", f"127.0.0.1:{free_port()}", "--routes-listen", f"127.0.0.1:{free_port()}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert second.returncode != 0
+    assert f"process {server.process.pid}" in second.stderr and str(server.folder) in second.stderr
+    assert answer_of(client, name)["boot"] == boot, "the first one serves on, its instances are there"
+
+
+def test_two_servers_leave_each_other_alone(start):
+    servers = [start("first"), start("second")]
+    clients = [many_callers(server) for server in servers]
+    # The same name on both.
+    name = fresh_name("shared")
+    boots = [answer_of(client, deploy_sleeper(client, name))["boot"] for client in clients]
+    assert boots[0] != boots[1]
+    # One crashes and cleans up after itself, then ends.
+    kill(servers[0])
+    assert containers(servers[0])
+    servers[0].start()
+    assert_settles(lambda: leftovers(servers[0]), "left over of the one that crashed")
+    assert answer_of(clients[1], name)["boot"] == boots[1]
+    assert answer_of(many_callers(servers[0]), name)["name"] == name
+    servers[0].stop()
+    assert leftovers(servers[0]) == {}
+    assert answer_of(clients[1], name)["boot"] == boots[1]
+    assert len(containers(servers[1])) == 1 and mounts(servers[1]) and loop_devices(servers[1])
