@@ -49,6 +49,7 @@ case ${1:-all} in
 rest | all)
     check "clippy" cargo clippy --release --workspace --all-targets --quiet -- -D warnings
     check "crate arrows" python3 scripts/check_arrows.py
+    check "specification" python3 scripts/check_spec.py
     check "licences, bans, sources" licences
     check "shell scripts" shell_scripts
     check "lock files" lock_files

@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 use warren_model::{FunctionName, RevisionId, Version};
-use warren_registry::Snapshot;
+use warren_registry::{Hold, Snapshot};
 use warren_scheduler::{
     Action, CallId, Event, FunctionKey, Instance, Moment, PoolKey, PoolSpec, Refusal, Scheduler,
 };
@@ -36,12 +36,16 @@ pub(crate) enum Order {
 pub(crate) struct Pool {
     pub(crate) key: PoolKey,
     pub(crate) version: Arc<Version>,
+    /// Its code stays on the disk while an instance has it mounted or is yet to be started: accepted calls outlive a change of their function.
+    _code: Hold,
 }
 
 struct PoolEntry {
     pool: Arc<Pool>,
     /// Why the latest start failed.
     failure: Option<String>,
+    /// It takes no new call. It stays known until its accepted calls are over: instances may still be started for them.
+    obsolete: bool,
 }
 
 struct Core {
@@ -118,12 +122,12 @@ impl Dispatch {
             reply,
         };
         core.waiting.insert(call, job);
-        self.handle_locked(core, context, Event::Arrive { call, pool });
+        self.handle_locked(&mut core, context, Event::Arrive { call, pool });
     }
 
     /// Takes what happened.
     pub(crate) fn handle(&self, context: &Arc<Context>, event: Event) {
-        self.handle_locked(self.lock(), context, event);
+        self.handle_locked(&mut self.lock(), context, event);
     }
 
     /// A start failed; the reason is told to the callers that are refused for it.
@@ -139,17 +143,19 @@ impl Dispatch {
             entry.failure = Some(reason);
         }
         core.instances.remove(&instance);
-        self.handle_locked(core, context, Event::StartFailed { instance });
+        self.handle_locked(&mut core, context, Event::StartFailed { instance });
+        core.forget_pools();
     }
 
     /// An instance is gone.
     pub(crate) fn stopped(&self, context: &Arc<Context>, instance: Instance) {
         let mut core = self.lock();
         core.instances.remove(&instance);
-        self.handle_locked(core, context, Event::Stopped { instance });
+        self.handle_locked(&mut core, context, Event::Stopped { instance });
+        core.forget_pools();
     }
 
-    fn handle_locked(&self, mut core: MutexGuard<'_, Core>, context: &Arc<Context>, event: Event) {
+    fn handle_locked(&self, core: &mut Core, context: &Arc<Context>, event: Event) {
         let mut actions = std::mem::take(&mut core.actions);
         core.scheduler.handle(event, self.now(), &mut actions);
         for action in actions.drain(..) {
@@ -187,7 +193,7 @@ impl Dispatch {
             if due {
                 let mut core = self.lock();
                 core.armed = None;
-                self.handle_locked(core, context, Event::Tick);
+                self.handle_locked(&mut core, context, Event::Tick);
             }
         }
     }
@@ -200,13 +206,11 @@ impl Dispatch {
             let old: Vec<PoolKey> = core
                 .pools
                 .values()
-                .filter(|entry| !is_current(snapshot, &entry.pool.version))
+                .filter(|entry| !entry.obsolete && !is_current(snapshot, &entry.pool.version))
                 .map(|entry| entry.pool.key)
                 .collect();
             for pool in old {
-                if let Some(entry) = core.pools.remove(&pool) {
-                    core.by_revision.remove(&entry.pool.version.revision);
-                }
+                core.retire(pool);
                 events.push(Event::Obsolete { pool });
             }
             core.functions.retain(|name, (function, known)| {
@@ -235,9 +239,11 @@ impl Dispatch {
                 }
             }
         }
+        let mut core = self.lock();
         for event in events {
-            self.handle(context, event);
+            self.handle_locked(&mut core, context, event);
         }
+        core.forget_pools();
     }
 
     /// Accepts nothing more and waits until every accepted call is answered and every instance is gone.
@@ -308,16 +314,33 @@ impl Core {
         let pool = Arc::new(Pool {
             key,
             version: Arc::clone(version),
+            _code: context.registry.hold(&version.code.digest),
         });
         self.pools.insert(
             key,
             PoolEntry {
                 pool,
                 failure: None,
+                obsolete: false,
             },
         );
         self.by_revision.insert(version.revision.clone(), key);
         Some(key)
+    }
+
+    /// Lets no further call into a pool.
+    fn retire(&mut self, pool: PoolKey) {
+        if let Some(entry) = self.pools.get_mut(&pool) {
+            entry.obsolete = true;
+            self.by_revision.remove(&entry.pool.version.revision);
+        }
+    }
+
+    /// Drops the retired pools of which the scheduler has nothing left.
+    fn forget_pools(&mut self) {
+        let scheduler = &self.scheduler;
+        self.pools
+            .retain(|key, entry| !entry.obsolete || scheduler.pool_snapshot(*key).is_some());
     }
 
     fn apply(&mut self, action: Action, context: &Arc<Context>) {

@@ -23,7 +23,6 @@ use tokio::{
 use warren_engine::Sandbox;
 use warren_model::{InstanceId, Outcome, RequestId, Timestamp, limits::INIT_LIMIT};
 use warren_protocol::{Claim, Interface, InvokeMeta, StreamKind};
-use warren_registry::Hold;
 use warren_runtimes::{Interface as RecipeInterface, RUNTIME_GID, RUNTIME_UID, Recipe};
 use warren_scheduler::{Event, Instance as Number};
 
@@ -85,8 +84,6 @@ pub(crate) async fn live(
 
 struct Instance {
     pool: Arc<Pool>,
-    /// Its code stays on the disk while it is mounted.
-    _code: Hold,
     sandbox: Arc<dyn Sandbox>,
     control: Arc<Control>,
     life: watch::Receiver<Life>,
@@ -171,7 +168,6 @@ impl Instance {
         let control = Control::new(control, Arc::clone(&recorder));
         Ok(Self {
             pool: Arc::clone(pool),
-            _code: context.registry.hold(&version.code.digest),
             life: control.life(),
             sandbox,
             control,

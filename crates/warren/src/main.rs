@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod cli;
 mod serve;
 mod settings;
 
@@ -21,6 +22,8 @@ struct Cli {
 enum Command {
     /// Run the server until it is told to stop (Ctrl-C, SIGTERM).
     Serve(settings::ServeFlags),
+    #[command(flatten)]
+    Client(cli::Command),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
             log_to_stderr();
             settings::Settings::load(flags).and_then(serve::serve)
         }
+        Command::Client(command) => return cli::run(command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

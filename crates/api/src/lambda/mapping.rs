@@ -155,3 +155,161 @@ fn internal(error: &dyn std::error::Error) -> LambdaError {
         "Warren could not do this. Its log has the cause, under this request's id.",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use warren_model::{Digest, State, StateReason, Timeout};
+
+    use super::*;
+
+    /// Every error that a caller can bring about, with its code and a piece of its words.
+    #[test]
+    fn every_error_has_lambda_s_code() {
+        let missing = || NotFound {
+            arn: "arn:f".to_owned(),
+        };
+        let pending = NotReady::NotActive {
+            state: State::Failed,
+            reason: Some(StateReason {
+                code: "InvalidRuntime".to_owned(),
+                message: "why".to_owned(),
+            }),
+        };
+        let invalid = |value| Timeout::new(value).map(|_| ()).map_err(RegistryError::from);
+        let route = || "GET /a".parse().unwrap();
+        let cases: [(LambdaError, Code, &str); 18] = [
+            (
+                invalid(0).unwrap_err().into(),
+                Code::ValidationException,
+                "1 validation error detected: Value '0' at 'timeout' failed",
+            ),
+            (
+                Invalid::parameter("x", "No.").into(),
+                Code::InvalidParameterValueException,
+                "No.",
+            ),
+            (
+                RegistryError::NotFound(missing()).into(),
+                Code::ResourceNotFoundException,
+                "Function not found: arn:f",
+            ),
+            (
+                RegistryError::AlreadyExists {
+                    name: "f".parse().unwrap(),
+                }
+                .into(),
+                Code::ResourceConflictException,
+                "Function already exist: f",
+            ),
+            (
+                RegistryError::UpdateInProgress {
+                    arn: "arn:f".to_owned(),
+                }
+                .into(),
+                Code::ResourceConflictException,
+                "An update is in progress for resource: arn:f",
+            ),
+            (
+                RegistryError::NotActive {
+                    state: State::Pending,
+                }
+                .into(),
+                Code::ResourceConflictException,
+                "currently in the following state: Pending",
+            ),
+            (
+                RegistryError::RouteTaken {
+                    route: route(),
+                    taken: route(),
+                    function: "g".parse().unwrap(),
+                }
+                .into(),
+                Code::ResourceConflictException,
+                "GET /a",
+            ),
+            (
+                RegistryError::StaleRevision.into(),
+                Code::PreconditionFailedException,
+                "Revision Id",
+            ),
+            (
+                RegistryError::OtherCode {
+                    asked: Digest::of(b"a"),
+                    found: Digest::of(b"zip"),
+                }
+                .into(),
+                Code::InvalidParameterValueException,
+                "$LATEST (SnD+mqZDbgLC3qNA+9HjUuTvLYzmylKtJdS5VHH8i/I=)",
+            ),
+            (
+                pending.into(),
+                Code::ResourceConflictException,
+                "state: Failed (why)",
+            ),
+            (
+                NotReady::NotFound(missing()).into(),
+                Code::ResourceNotFoundException,
+                "arn:f",
+            ),
+            (
+                InvokeError::FunctionConcurrency { limit: 0 }.into(),
+                Code::TooManyRequestsException,
+                "Rate Exceeded.",
+            ),
+            (
+                InvokeError::HostBusy { retry_after_s: 7 }.into(),
+                Code::TooManyRequestsException,
+                "7 s",
+            ),
+            (
+                InvokeError::Changed.into(),
+                Code::ResourceConflictException,
+                "Try again",
+            ),
+            (
+                InvokeError::Stopping.into(),
+                Code::ServiceUnavailableException,
+                "stopping",
+            ),
+            (
+                unread_body(&BodyError::TooLarge(6), "Invoke"),
+                Code::RequestTooLargeException,
+                "smaller than 6 bytes for the InvokeFunction operation",
+            ),
+            (
+                unread_body(&BodyError::TooLarge(7), "CreateFunction"),
+                Code::RequestEntityTooLargeException,
+                "smaller than 7 bytes for the CreateFunction operation",
+            ),
+            (
+                unread_body(&BodyError::Slow, "Invoke"),
+                Code::RequestTimeoutException,
+                "in time",
+            ),
+        ];
+        for (error, code, words) in cases {
+            assert_eq!(error.code, code, "{error}");
+            assert!(error.message.contains(words), "{error} / {words}");
+        }
+    }
+
+    #[test]
+    fn throttling_says_which_limit_and_when_to_come_back() {
+        let busy = LambdaError::from(InvokeError::HostBusy { retry_after_s: 7 });
+        assert_eq!(busy.retry_after_s, Some(7));
+        let reserved = LambdaError::from(InvokeError::FunctionConcurrency { limit: 1 });
+        assert_eq!(
+            reserved.reason,
+            Some("ReservedFunctionConcurrentInvocationLimitExceeded")
+        );
+        let account = LambdaError::from(InvokeError::AccountConcurrency { limit: 1000 });
+        assert_eq!(account.reason, Some("ConcurrentInvocationLimitExceeded"));
+    }
+
+    #[test]
+    fn faults_of_warren_s_own_stay_inside() {
+        let error = LambdaError::from(InvokeError::Unavailable("/secret/path".to_owned()));
+        assert_eq!(error.code, Code::ServiceException);
+        assert!(!error.message.contains("secret"));
+    }
+}

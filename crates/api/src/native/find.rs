@@ -8,8 +8,7 @@ use crate::state::Api;
 
 /// The function, and the state of it, that a request names.
 pub(super) struct Found {
-    pub(super) name: FunctionName,
-    pub(super) entry: Arc<Entry>,
+    name: FunctionName,
     qualifier: Option<Qualifier>,
     snapshot: Arc<Snapshot>,
 }
@@ -20,13 +19,11 @@ impl Found {
         let named = FunctionRef::parse(text, api.account())?.with_qualifier(qualifier)?;
         let snapshot = api.registry().snapshot();
         let foreign = named.foreign_account.is_some() || named.foreign_region.is_some();
-        let entry = match snapshot.function(&named.name) {
-            Some(entry) if !foreign => Arc::clone(entry),
-            _ => return Err(missing(text)),
-        };
+        if foreign || snapshot.function(&named.name).is_none() {
+            return Err(missing(text));
+        }
         Ok(Self {
             name: named.name,
-            entry,
             qualifier: named.qualifier,
             snapshot,
         })

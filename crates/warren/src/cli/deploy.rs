@@ -1,0 +1,211 @@
+use std::path::PathBuf;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use clap::Args as ClapArgs;
+use serde::Serialize;
+use warren_client::Client;
+use warren_model::native::{CodeSpec, Deployed, Function, FunctionSpec};
+
+use super::{
+    connection::Connection,
+    failure::Failure,
+    flags::FunctionFlags,
+    function::{RoutesAddress, summary},
+    guess,
+    output::Output,
+    source::Source,
+    wait,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  warren deploy examples/hello-python --route 'GET /hello'
+  warren deploy app.py --name hello --memory 256 --env STAGE=test
+  warren deploy code.zip --runtime nodejs22.x --handler index.handler
+
+A second deploy changes what is not as you say, and leaves what you don't say as it is.";
+
+/// `warren deploy`.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Folder, file or zip with the code
+    path: PathBuf,
+    /// Name of the function [default: that of the folder or file]
+    #[arg(long)]
+    name: Option<String>,
+    /// Don't wait until it is prepared
+    #[arg(long)]
+    no_wait: bool,
+    #[command(flatten)]
+    function: FunctionFlags,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Report {
+    #[serde(flatten)]
+    deployed: Deployed,
+    /// The routes as URLs.
+    urls: Vec<String>,
+}
+
+pub(super) async fn run(args: &Args) -> Result<(), Failure> {
+    let source = Source::read(&args.path)?;
+    let name = args
+        .name
+        .clone()
+        .or_else(|| source.name.clone())
+        .ok_or_else(|| {
+            Failure::usage(format!("{} gives no name", args.path.display()))
+                .hint("Name the function with --name.")
+        })?;
+    let mut spec = args.function.spec()?;
+    let client = args.connection.client()?;
+    match existing(&client, &name).await? {
+        // An update is refused while another one is under way.
+        Some(function) => drop(wait::settled(&client, function).await?),
+        None => complete(&client, &mut spec, &source).await?,
+    }
+    spec.code = Some(CodeSpec::Zip(STANDARD.encode(&source.zip)));
+    let mut deployed = client.deploy(&name, &spec).await?;
+    if !args.no_wait {
+        deployed.function = wait::settled(&client, deployed.function).await?;
+        wait::check(&deployed.function)?;
+    }
+    let routes = RoutesAddress::ask(&client).await?;
+    let report = Report {
+        urls: routes.routes(&deployed.function),
+        deployed,
+    };
+    args.output
+        .print(&report, |report| text(&report.deployed, &routes))
+}
+
+async fn existing(client: &Client, name: &str) -> Result<Option<Function>, Failure> {
+    match client.function(name).await {
+        Ok(function) => Ok(Some(function)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Guesses what a new function needs and nobody said, and says so.
+async fn complete(
+    client: &Client,
+    spec: &mut FunctionSpec,
+    source: &Source,
+) -> Result<(), Failure> {
+    if spec.runtime.is_some() && spec.handler.is_some() {
+        return Ok(());
+    }
+    let runtimes = client.runtimes().await?.runtimes;
+    let runtime = match &spec.runtime {
+        Some(id) => {
+            let serves = |id: &String| {
+                runtimes
+                    .iter()
+                    .find(|runtime| runtime.id == *id || runtime.stands_in_for.contains(id))
+            };
+            match serves(id) {
+                Some(runtime) => runtime,
+                // The server refuses it, with all that there are.
+                None => {
+                    spec.handler.get_or_insert_with(|| "app.handler".to_owned());
+                    return Ok(());
+                }
+            }
+        }
+        None => {
+            let (runtime, file) = guess::runtime(&source.files, &runtimes)?;
+            eprintln!(
+                "Taking {} ({}) for the runtime because of {file}; --runtime chooses another.",
+                runtime.id, runtime.title
+            );
+            spec.runtime = Some(runtime.id.clone());
+            runtime
+        }
+    };
+    if spec.handler.is_none() {
+        let handler = guess::handler(&source.files, runtime)?;
+        eprintln!("Taking {handler} for the handler; --handler names another.");
+        spec.handler = Some(handler);
+    }
+    Ok(())
+}
+
+fn text(deployed: &Deployed, routes: &RoutesAddress) -> String {
+    let function = &deployed.function;
+    let what = match (deployed.created, deployed.changed.as_slice()) {
+        (true, _) => "created".to_owned(),
+        (false, []) => "nothing had to change".to_owned(),
+        (false, changed) => format!("changed: {}", changed.join(", ")),
+    };
+    let state = match function.in_preparation() {
+        true => "is being prepared",
+        false => "is active",
+    };
+    let mut text = format!("{} {state} ({what})\n", function.name);
+    text.push_str(&summary(function, routes));
+    text.push_str(&format!(
+        "\nTry next:\n  warren invoke {} --data '{{}}'\n",
+        function.name
+    ));
+    if let Some(path) = function.routes.iter().find_map(|route| callable(route)) {
+        text.push_str(&format!("  curl {}\n", routes.url(path)));
+    }
+    text.push_str(&format!("  warren logs {} --follow\n", function.name));
+    text
+}
+
+/// The path of a route that a plain `curl` gets.
+fn callable(route: &str) -> Option<&str> {
+    let (method, path) = route.split_once(' ')?;
+    (["GET", "ANY"].contains(&method) && !path.contains('{')).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::function::tests::example;
+
+    #[test]
+    fn only_plain_routes_are_offered_to_curl() {
+        assert_eq!(callable("GET /a"), Some("/a"));
+        assert_eq!(callable("ANY /"), Some("/"));
+        assert_eq!(callable("POST /a"), None);
+        assert_eq!(callable("GET /a/{id}"), None);
+    }
+
+    #[test]
+    fn a_deploy_says_what_it_did() {
+        let list = warren_model::native::RouteList {
+            routes: Vec::new(),
+            port: Some(7071),
+        };
+        let client = Client::new("http://127.0.0.1:7070", None).unwrap();
+        let routes = RoutesAddress::of(&client, &list);
+        let mut function = example();
+        function.routes.push("GET /hello".to_owned());
+        let created = Deployed {
+            function,
+            created: true,
+            changed: Vec::new(),
+        };
+        insta::assert_snapshot!(text(&created, &routes));
+        let unchanged = Deployed {
+            created: false,
+            ..created.clone()
+        };
+        assert!(text(&unchanged, &routes).starts_with("hello is active (nothing had to change)"));
+        let changed = Deployed {
+            changed: vec!["code".to_owned(), "routes".to_owned()],
+            ..unchanged
+        };
+        assert!(text(&changed, &routes).starts_with("hello is active (changed: code, routes)"));
+    }
+}

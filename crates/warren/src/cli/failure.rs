@@ -1,0 +1,138 @@
+use std::{io, process::ExitCode};
+
+use warren_client::ClientError;
+
+/// Why a command ended without success.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    message: String,
+    hint: Option<String>,
+    status: u8,
+}
+
+impl Failure {
+    /// It was tried and failed.
+    pub(super) fn failed(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+            status: 1,
+        }
+    }
+
+    /// It was asked for in a way that can't be meant.
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self {
+            status: 2,
+            ..Self::failed(message)
+        }
+    }
+
+    /// Says what to do about it.
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    /// Prints it, the hint apart from the error.
+    pub(super) fn report(&self) -> ExitCode {
+        eprintln!("warren: {}", self.message);
+        if let Some(hint) = &self.hint {
+            eprintln!("\nhint: {hint}");
+        }
+        ExitCode::from(self.status)
+    }
+
+    /// What went wrong.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do about it.
+    pub(super) fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    #[cfg(test)]
+    pub(super) fn text(&self) -> String {
+        format!("{} | {}", self.message, self.hint.as_deref().unwrap_or(""))
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let failure = Self::failed(chain(&error));
+        match &error {
+            ClientError::Unreachable { .. } => failure.hint(
+                "Start a server with `warren serve`, or say where it is with --server or WARREN_SERVER.",
+            ),
+            ClientError::Unexpected { .. } | ClientError::Address { .. } => failure
+                .hint("Check the address: --server, WARREN_SERVER or AWS_ENDPOINT_URL says it."),
+            ClientError::Refused(problem) => {
+                let message = match problem.status {
+                    500.. => format!("{} (request {})", problem.detail, problem.request_id),
+                    _ => problem.detail.clone(),
+                };
+                let failure = Self::failed(message);
+                match &problem.next_step {
+                    Some(next) => failure.hint(next.clone()),
+                    None => failure,
+                }
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::failed(format!("{error:#}"))
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+/// An error with its sources, in one line; what a source only repeats is left out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use warren_model::native::Problem;
+
+    use super::*;
+
+    #[test]
+    fn a_problem_keeps_its_next_step_apart() {
+        let problem = |status| {
+            Failure::from(ClientError::Refused(Box::new(Problem {
+                kind: String::new(),
+                title: String::new(),
+                status,
+                detail: "It broke.".to_owned(),
+                field: None,
+                next_step: Some("Mend it.".to_owned()),
+                request_id: "r1".to_owned(),
+            })))
+        };
+        assert_eq!(problem(404).text(), "It broke. | Mend it.");
+        assert_eq!(problem(500).text(), "It broke. (request r1) | Mend it.");
+    }
+}
