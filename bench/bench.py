@@ -9,6 +9,7 @@ import time
 import machine
 import report
 import servers
+import stats
 from load import checked, wrk
 from servers import REPO
 
@@ -84,8 +85,6 @@ class Bench:
         if name == "warren_route":
             durations = self.warren.durations_us(begun_us)
             if durations:
-                import stats
-
                 run["report_us"] = {f"p{p}": stats.percentile(durations, p) for p in (50, 95, 99)} | {"lines": len(durations)}
         run |= {"round": index, "server": name, "connections": connections, "load": load}
         self.runs.append(run)

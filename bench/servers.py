@@ -11,7 +11,6 @@ import socket
 import subprocess
 import tempfile
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
@@ -47,19 +46,6 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(url, process, log):
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
-                answer.read()
-                return
-        except (urllib.error.URLError, OSError):
-            if process.poll() is not None or time.monotonic() > end:
-                raise SystemExit(f"no answer at {url}:\n{Path(log).read_text()[-2000:]}")
-            time.sleep(0.02)
-
-
 class Process:
     """A server of ours, with its output in a file."""
 
@@ -69,6 +55,20 @@ class Process:
             self.process = subprocess.Popen(
                 [str(word) for word in command], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, **more
             )
+
+    def wait_for(self, url):
+        """Until it answers; one that does not is ended."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                with urllib.request.urlopen(url, timeout=2) as answer:
+                    answer.read()
+                    return
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > end:
+                    self.stop(5)
+                    raise SystemExit(f"no answer at {url}:\n{self.log.read_text()[-2000:]}")
+                time.sleep(0.02)
 
     def stop(self, patience=60):
         if self.process.poll() is None:
@@ -92,8 +92,8 @@ class Peer:
         while len(self.ports) < count:
             port = free_port()
             started = Process(self.work, f"{self.name}-{len(self.ports)}", self.command(port), cwd=PEERS)
+            started.wait_for(f"http://127.0.0.1:{port}/noop")
             self.processes.append(started)
-            wait_for(f"http://127.0.0.1:{port}/noop", started.process, started.log)
             self.ports.append(port)
 
     def stop(self):
@@ -132,7 +132,7 @@ class Warren:
             [self.binary, "serve", "--data-dir", self.data, "--listen", f"127.0.0.1:{control}", "--routes-listen", f"127.0.0.1:{routes}"],
             cwd=work,
         )
-        wait_for(f"{self.url}/healthz", self.server.process, self.server.log)
+        self.server.wait_for(f"{self.url}/healthz")
         keys = configparser.ConfigParser()
         keys.read(self.data / "credentials")
         section = keys[keys.sections()[0]]

@@ -7,7 +7,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source scripts/docker.sh
 
 LISTEN=${WARREN_LISTEN:-127.0.0.1:7070}
+ROUTES_LISTEN=${WARREN_ROUTES_LISTEN:-127.0.0.1:7071}
 URL=http://$LISTEN
+ROUTES_URL=http://$ROUTES_LISTEN
+CONNECTION=(--server "$URL" --data-dir "$DATA")
 SERVER_PID_FILE=$REPO/.warren/server.pid
 SERVER_LOG=$REPO/.warren/server.log
 # Seconds that the server may take before it answers.
@@ -28,7 +31,7 @@ start_server() {
     need_root "Warren makes root file systems and mounts a private disk for each function"
     if [ "$(id -u)" -ne 0 ]; then command=(sudo); fi
     # The address of the client's context is the server's too. No function around it: $! must be the server.
-    command+=(env DOCKER_HOST="$endpoint" WARREN_CACHE="$CACHE" "$SERVER" serve --data-dir "$DATA" --listen "$LISTEN")
+    command+=(env DOCKER_HOST="$endpoint" WARREN_CACHE="$CACHE" "$SERVER" serve --data-dir "$DATA" --listen "$LISTEN" --routes-listen "$ROUTES_LISTEN")
     "${command[@]}" >"$SERVER_LOG" 2>&1 </dev/null &
     server=$!
     say "$server" >"$SERVER_PID_FILE"
@@ -58,9 +61,43 @@ wait_for_server() {
     done
 }
 
-# Deploys the two examples, calls each cold and warm, and says what to try next.
+# call PATH: the answer, and how long it took in milliseconds.
+call() {
+    local answer
+    answer=$(curl -fsS --max-time 60 -w '\t%{time_total}' "$ROUTES_URL$1")
+    printf '%s\t%s\n' "${answer%$'\t'*}" "$(awk -v s="${answer##*$'\t'}" 'BEGIN { printf "%.1f", s * 1000 }')"
+}
+
+# example NAME RUNTIME HANDLER PATH: deploys it and shows a cold and a warm call.
+example() {
+    local name=$1 path=$4 answer cold warm engine
+    say ""
+    say "$name ($2), deployed from examples/$name, at $ROUTES_URL$path"
+    # Its language tree is built at first need: the command shows the progress.
+    "$SERVER" deploy "examples/$name" --runtime "$2" --handler "$3" --route "GET $path" --json "${CONNECTION[@]}" >/dev/null
+    IFS=$'\t' read -r answer cold < <(call "$path?name=Ada")
+    IFS=$'\t' read -r answer warm < <(call "$path?name=Ada")
+    engine=$("$SERVER" get "$name" --json "${CONNECTION[@]}" | sed -nE 's/^ *"engine": "(.*)",?$/\1/p')
+    say "  answer  $answer"
+    say "  engine  ${engine:-unknown}   first call $cold ms   warm call $warm ms"
+}
+
 deploy_examples() {
-    : # the CLI's part
+    example hello-python python3.13 app.handler /hello
+    example hello-node nodejs22.x index.handler /hello-node
+    cat <<EOF
+
+Warren serves on. In another terminal, from this folder:
+
+  curl '$ROUTES_URL/hello?name=Ada'
+  eval "\$(${SERVER#"$REPO"/} env)"              # any AWS client, by its environment
+  aws lambda invoke --function-name hello-python --payload fileb://examples/event.json out.json
+  ${SERVER#"$REPO"/} deploy examples/word-count --runtime nodejs22.x --handler index.handler --route 'POST /words' --env LANG=en
+  ${SERVER#"$REPO"/} invoke word-count --data '{"text":"a b a"}'
+  ${SERVER#"$REPO"/} logs word-count --follow
+
+Ctrl-C ends it; functions and logs stay in ${DATA#"$REPO"/}.
+EOF
 }
 
 scripts/setup.sh run

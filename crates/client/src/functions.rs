@@ -54,11 +54,7 @@ impl Client {
     }
 
     /// Replaces a function's code by a zip.
-    pub async fn upload(
-        &self,
-        name: &str,
-        zip: impl Into<Bytes>,
-    ) -> Result<Deployed, ClientError> {
+    pub async fn upload(&self, name: &str, zip: impl Into<Bytes>) -> Result<Deployed, ClientError> {
         let request = self
             .request(Method::PUT, &["functions", name, "code"])
             .header(CONTENT_TYPE, "application/zip")

@@ -40,9 +40,7 @@ impl Client {
         name: &str,
         query: &LogQuery,
     ) -> Result<LogFollow, ClientError> {
-        let request = self
-            .logs_request(name, query)
-            .query(&[("follow", "true")]);
+        let request = self.logs_request(name, query).query(&[("follow", "true")]);
         Ok(LogFollow {
             client: self.clone(),
             response: self.send(request).await?,

@@ -201,45 +201,40 @@ impl Dispatch {
     /// Compares the pools and limits with a new state of the functions.
     pub(crate) fn follow(&self, context: &Arc<Context>, snapshot: &Snapshot) {
         let mut events = Vec::new();
-        {
-            let mut core = self.lock();
-            let old: Vec<PoolKey> = core
-                .pools
-                .values()
-                .filter(|entry| !entry.obsolete && !is_current(snapshot, &entry.pool.version))
-                .map(|entry| entry.pool.key)
-                .collect();
-            for pool in old {
-                core.retire(pool);
-                events.push(Event::Obsolete { pool });
+        let mut core = self.lock();
+        let old: Vec<PoolKey> = core
+            .pools
+            .values()
+            .filter(|entry| !entry.obsolete && !is_current(snapshot, &entry.pool.version))
+            .map(|entry| entry.pool.key)
+            .collect();
+        for pool in old {
+            core.retire(pool);
+            events.push(Event::Obsolete { pool });
+        }
+        core.functions.retain(|name, (function, known)| {
+            let reserved = snapshot
+                .functions
+                .get(name)
+                .map(|entry| entry.function.reserved_concurrency);
+            if reserved.flatten() != *known {
+                *known = reserved.flatten();
+                events.push(Event::Limits {
+                    function: *function,
+                    reserved: *known,
+                });
             }
-            core.functions.retain(|name, (function, known)| {
-                let reserved = snapshot
-                    .functions
-                    .get(name)
-                    .map(|entry| entry.function.reserved_concurrency);
-                if reserved.flatten() != *known {
-                    *known = reserved.flatten();
-                    events.push(Event::Limits {
-                        function: *function,
-                        reserved: *known,
-                    });
-                }
-                reserved.is_some()
-            });
-            for (name, entry) in &snapshot.functions {
-                if entry.function.reserved_concurrency.is_some()
-                    && !core.functions.contains_key(name)
-                {
-                    let function = core.function(name, entry.function.reserved_concurrency);
-                    events.push(Event::Limits {
-                        function,
-                        reserved: entry.function.reserved_concurrency,
-                    });
-                }
+            reserved.is_some()
+        });
+        for (name, entry) in &snapshot.functions {
+            if entry.function.reserved_concurrency.is_some() && !core.functions.contains_key(name) {
+                let function = core.function(name, entry.function.reserved_concurrency);
+                events.push(Event::Limits {
+                    function,
+                    reserved: entry.function.reserved_concurrency,
+                });
             }
         }
-        let mut core = self.lock();
         for event in events {
             self.handle_locked(&mut core, context, event);
         }
@@ -296,11 +291,8 @@ impl Core {
         if !is_current(&snapshot, version) {
             return None;
         }
-        let reserved = snapshot
-            .functions
-            .get(&version.function)
-            .and_then(|entry| entry.function.reserved_concurrency);
-        let function = self.function(&version.function, reserved);
+        // A reservation that the scheduler was not told of yet is seen as a change by the next look at the functions.
+        let function = self.function(&version.function, None);
         let key = PoolKey(self.next_key());
         self.scheduler.define(
             key,

@@ -23,7 +23,7 @@ enum Command {
     /// Run the server until it is told to stop (Ctrl-C, SIGTERM).
     Serve(settings::ServeFlags),
     #[command(flatten)]
-    Client(cli::Command),
+    Client(Box<cli::Command>),
 }
 
 fn main() -> ExitCode {
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
             log_to_stderr();
             settings::Settings::load(flags).and_then(serve::serve)
         }
-        Command::Client(command) => return cli::run(command),
+        Command::Client(command) => return cli::run(*command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

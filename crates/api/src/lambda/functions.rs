@@ -128,8 +128,10 @@ pub(super) fn get(api: &Api, call: &Call) -> Answered {
         configuration: FunctionConfiguration::of(version, api.account(), form(&target)),
         code: code::location(api, call, version),
         tags: &function.tags,
+        // Asked for by a qualifier, Lambda does not tell it.
         concurrency: function
             .reserved_concurrency
+            .filter(|_| target.qualifier.is_none())
             .map(|limit| json!({ "ReservedConcurrentExecutions": limit })),
     };
     Ok(answer::json(StatusCode::OK, &description))

@@ -60,7 +60,9 @@ impl Changes {
         spec.patch.clone().apply(&mut config);
         let different = differences(&latest.config, &config);
         if !different.is_empty() {
-            changes.names.extend(different.into_iter().map(str::to_owned));
+            changes
+                .names
+                .extend(different.into_iter().map(str::to_owned));
             changes.patch = Some(spec.patch);
             changes.config = Some(config);
         } else if failed(latest) && changes.zip.is_none() {

@@ -6,6 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use warren_model::native::CodeSpec;
 use warren_package::zip_inline;
+use warren_registry::RegistryError;
 
 use super::refusal::Refusal;
 use crate::state::Api;
@@ -27,11 +28,13 @@ pub(super) async fn zip(
         }
         CodeSpec::Files(files) => files,
         CodeSpec::Source(source) => {
-            let family = runtime.and_then(|id| {
-                let resolution = api.invoker().launcher().catalogue.resolve(id).ok()?;
-                Some(resolution.recipe.family.clone())
-            });
-            let name = file_name(family.as_deref(), handler.unwrap_or_default(), &source)?;
+            let runtime = runtime.ok_or_else(|| {
+                Refusal::field("runtime", "A new function needs the member 'runtime'.")
+            })?;
+            let catalogue = &api.invoker().launcher().catalogue;
+            let resolution = catalogue.resolve(runtime).map_err(RegistryError::Runtime)?;
+            let family = &resolution.recipe.family;
+            let name = file_name(family, handler.unwrap_or_default(), &source)?;
             BTreeMap::from([(name, source)])
         }
     };
@@ -44,20 +47,23 @@ pub(super) async fn zip(
 }
 
 /// The file in which a runtime of this family looks for the handler.
-fn file_name(family: Option<&str>, handler: &str, source: &str) -> Result<String, Refusal> {
+fn file_name(family: &str, handler: &str, source: &str) -> Result<String, Refusal> {
     let refused = |why: &str| {
-        Refusal::field("code", format!("code.source can't be given a file name: {why}."))
-            .next("Name the file yourself, with code.files.")
+        Refusal::field(
+            "code",
+            format!("code.source can't be given a file name: {why}."),
+        )
+        .next("Name the file yourself, with code.files.")
     };
     match family {
-        Some("provided") => Ok("bootstrap".to_owned()),
-        Some("python") => match handler.rsplit_once('.') {
+        "provided" => Ok("bootstrap".to_owned()),
+        "python" => match handler.rsplit_once('.') {
             Some((module, _)) if !module.is_empty() => {
                 Ok(format!("{}.py", module.replace('.', "/")))
             }
             _ => Err(refused("the handler is not 'file.function'")),
         },
-        Some("nodejs") => {
+        "nodejs" => {
             let (folder, file) = match handler.rsplit_once('/') {
                 Some((folder, file)) => (format!("{folder}/"), file),
                 None => (String::new(), handler),
@@ -70,8 +76,7 @@ fn file_name(family: Option<&str>, handler: &str, source: &str) -> Result<String
                 _ => Err(refused("the handler is not 'file.function'")),
             }
         }
-        Some(_) => Err(refused("this runtime's code is more than one text")),
-        None => Err(refused("the runtime is not known")),
+        _ => Err(refused("this runtime's code is more than one text")),
     }
 }
 
@@ -79,9 +84,11 @@ fn file_name(family: Option<&str>, handler: &str, source: &str) -> Result<String
 fn is_module(source: &str) -> bool {
     source.lines().any(|line| {
         let line = line.trim_start();
-        ["export ", "export{", "import ", "import{", "import\"", "import'"]
-            .iter()
-            .any(|start| line.starts_with(start))
+        [
+            "export ", "export{", "import ", "import{", "import\"", "import'",
+        ]
+        .iter()
+        .any(|start| line.starts_with(start))
     })
 }
 
@@ -101,15 +108,10 @@ mod tests {
             ("nodejs", "index.handler", "exports.handler = 1", "index.js"),
             ("provided", "x", "", "bootstrap"),
         ] {
-            let made = file_name(Some(family), handler, source);
+            let made = file_name(family, handler, source);
             assert_eq!(made.as_deref(), Ok(name), "{family} {handler}");
         }
-        for (family, handler) in [
-            (Some("python"), "app"),
-            (Some("nodejs"), ".handler"),
-            (Some("java"), "a.b"),
-            (None, "app.handler"),
-        ] {
+        for (family, handler) in [("python", "app"), ("nodejs", ".handler"), ("java", "a.b")] {
             let error = file_name(family, handler, "").unwrap_err();
             assert_eq!(error.field.as_deref(), Some("code"));
         }

@@ -51,11 +51,7 @@ pub(super) async fn create(
 }
 
 /// Makes a function what a request says. Runs on when the client goes away: half a change helps nobody.
-pub(super) async fn change(
-    api: &Api,
-    entry: Arc<Entry>,
-    spec: Spec,
-) -> Result<Deployed, Refusal> {
+pub(super) async fn change(api: &Api, entry: Arc<Entry>, spec: Spec) -> Result<Deployed, Refusal> {
     let changes = Changes::between(&entry, spec)?;
     let api = api.clone();
     let task = tokio::spawn(async move {
@@ -68,7 +64,8 @@ pub(super) async fn change(
             changed,
         })
     });
-    task.await.unwrap_or_else(|panic| Err(Refusal::internal(&panic)))
+    task.await
+        .unwrap_or_else(|panic| Err(Refusal::internal(&panic)))
 }
 
 /// What is refused most often comes first, so that as a rule all is changed or nothing.

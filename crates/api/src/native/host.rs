@@ -56,21 +56,20 @@ fn list_runtimes(launcher: &Launcher) -> RuntimeList {
 pub(super) async fn engines(State(api): State<Api>) -> Answer<EngineList> {
     let mut engines = Vec::new();
     for (name, engine) in &api.invoker().launcher().engines {
-        let (detail, reason, next_step) =
-            match tokio::time::timeout(PROBE_TIME, engine.probe()).await {
-                Ok(Ok(found)) => (Some(found.detail), None, None),
-                Ok(Err(unavailable)) => {
-                    (None, Some(unavailable.reason), Some(unavailable.next_step))
-                }
-                Err(_) => (
-                    None,
-                    Some(format!(
-                        "It did not answer within {} s",
-                        PROBE_TIME.as_secs()
-                    )),
-                    Some("Look whether its daemon hangs, and restart that".to_owned()),
-                ),
-            };
+        let (detail, reason, next_step) = match tokio::time::timeout(PROBE_TIME, engine.probe())
+            .await
+        {
+            Ok(Ok(found)) => (Some(found.detail), None, None),
+            Ok(Err(unavailable)) => (None, Some(unavailable.reason), Some(unavailable.next_step)),
+            Err(_) => (
+                None,
+                Some(format!(
+                    "It did not answer within {} s",
+                    PROBE_TIME.as_secs()
+                )),
+                Some("Look whether its daemon hangs, and restart that".to_owned()),
+            ),
+        };
         engines.push(Engine {
             name: name.to_string(),
             usable: detail.is_some(),

@@ -1,7 +1,4 @@
-use std::{
-    convert::Infallible,
-    time::Duration,
-};
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     Json as Answer,

@@ -59,10 +59,13 @@ impl From<BodyError> for Refusal {
                 Kind::TooLarge,
                 format!("The request body has more than {limit} bytes, which is the limit."),
             ),
-            BodyError::Slow => Self::new(Kind::SlowBody, "The request body did not arrive in time.")
-                .next("Send it again."),
-            BodyError::Broken => Self::new(Kind::Invalid, "The request body ended early.")
-                .next("Send it again."),
+            BodyError::Slow => {
+                Self::new(Kind::SlowBody, "The request body did not arrive in time.")
+                    .next("Send it again.")
+            }
+            BodyError::Broken => {
+                Self::new(Kind::Invalid, "The request body ended early.").next("Send it again.")
+            }
         }
     }
 }
@@ -149,21 +152,27 @@ impl From<InvokeError> for Refusal {
             .next("Try again later, or raise its reserved_concurrency."),
             InvokeError::AccountConcurrency { limit } => Self::new(
                 Kind::Throttled,
-                format!("The concurrency of {limit} of all functions without a reservation is used up."),
+                format!(
+                    "The concurrency of {limit} of all functions without a reservation is used up."
+                ),
             )
             .next("Try again later."),
             InvokeError::HostBusy { retry_after_s } => Self {
                 retry_after_s: Some(retry_after_s),
-                ..Self::new(Kind::Throttled, "This machine has no room for another call now.")
-                    .next(format!("Try again in {retry_after_s} s."))
+                ..Self::new(
+                    Kind::Throttled,
+                    "This machine has no room for another call now.",
+                )
+                .next(format!("Try again in {retry_after_s} s."))
             },
             InvokeError::Changed => Self::new(
                 Kind::Conflict,
                 "The function was changed or deleted while it was being invoked.",
             )
             .next("Try again."),
-            InvokeError::Stopping => Self::new(Kind::Unavailable, "Warren is stopping.")
-                .next("Try again when it runs."),
+            InvokeError::Stopping => {
+                Self::new(Kind::Unavailable, "Warren is stopping.").next("Try again when it runs.")
+            }
             other => {
                 tracing::error!(error = %other, "a call could not be run");
                 Self::new(Kind::Internal, "The function's engine can't run it now.")
@@ -183,7 +192,6 @@ impl Refusal {
             source = cause.source();
         }
         tracing::error!(error = causes.join(": "), "a request failed");
-        Self::new(Kind::Internal, "Warren could not do this.")
-            .next("Warren's log has the cause.")
+        Self::new(Kind::Internal, "Warren could not do this.").next("Warren's log has the cause.")
     }
 }

@@ -1,0 +1,8 @@
+//! The interface over a socket, asked by the client that people use: a real registry, invoker and log, and an engine that starts nothing.
+
+mod kit;
+mod lifecycle;
+mod refusals;
+mod surface;
+
+use kit::World;

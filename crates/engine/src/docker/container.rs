@@ -20,8 +20,8 @@ use crate::{EngineError, Owner, SandboxSpec};
 /// Labels, the same names on every engine that has labels.
 pub(super) const LABEL_SERVER: &str = "warren.server";
 pub(super) const LABEL_INSTANCE: &str = "warren.instance";
+pub(super) const LABEL_BOOT: &str = "warren.boot";
 const LABEL_NODE: &str = "warren.node";
-const LABEL_BOOT: &str = "warren.boot";
 const LABEL_FUNCTION: &str = "warren.function";
 
 /// Where the agent is, inside.

@@ -135,7 +135,9 @@ impl Engine for DockerEngine {
     }
 
     async fn reap(&self, keep: &HashSet<InstanceId>) -> Result<Reaped, EngineError> {
-        reap::reap(&self.docker, &self.owner, &self.run, keep).await
+        let reaped = reap::reap(&self.docker, &self.owner, &self.run, keep).await?;
+        tokio::spawn(reap::late(self.docker.clone(), self.owner.clone()));
+        Ok(reaped)
     }
 }
 

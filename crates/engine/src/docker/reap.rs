@@ -3,13 +3,22 @@
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
+    time::Duration,
 };
 
-use bollard::{Docker, query_parameters::ListContainersOptionsBuilder};
+use bollard::{Docker, models::ContainerSummary, query_parameters::ListContainersOptionsBuilder};
 use warren_model::InstanceId;
 
-use super::container::{self, LABEL_INSTANCE, LABEL_SERVER};
+use super::container::{self, LABEL_BOOT, LABEL_INSTANCE, LABEL_SERVER};
 use crate::{EngineError, Owner, Reaped, host};
+
+/// When to look again for containers of an earlier run, after a reap: the daemon goes on with what a killed server had asked of it.
+const LATE_LOOKS: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+    Duration::from_secs(30),
+];
 
 pub(super) async fn reap(
     docker: &Docker,
@@ -17,7 +26,41 @@ pub(super) async fn reap(
     run: &Path,
     keep: &HashSet<InstanceId>,
 ) -> Result<Reaped, EngineError> {
-    let mut reaped = Reaped::default();
+    let kept = |found: &ContainerSummary| {
+        label(found, LABEL_INSTANCE).is_some_and(|id| keep.contains(&InstanceId::new(id)))
+    };
+    Ok(Reaped {
+        sandboxes: remove_unless(docker, owner, kept).await?,
+        folders: folders(run, keep)?,
+    })
+}
+
+/// Removes containers of earlier runs that the daemon makes after a reap; ends by itself.
+pub(super) async fn late(docker: Docker, owner: Owner) {
+    let boot = owner.boot.to_string();
+    let own = |found: &ContainerSummary| label(found, LABEL_BOOT) == Some(boot.as_str());
+    for pause in LATE_LOOKS {
+        tokio::time::sleep(pause).await;
+        match remove_unless(&docker, &owner, own).await {
+            Ok(0) => {}
+            Ok(sandboxes) => tracing::info!(sandboxes, "removed late containers of an earlier run"),
+            Err(error) => {
+                tracing::warn!(%error, "can't look for late containers of an earlier run");
+            }
+        }
+    }
+}
+
+fn label<'a>(found: &'a ContainerSummary, name: &str) -> Option<&'a str> {
+    found.labels.as_ref()?.get(name).map(String::as_str)
+}
+
+/// Removes this owner's containers; answers how many.
+async fn remove_unless(
+    docker: &Docker,
+    owner: &Owner,
+    kept: impl Fn(&ContainerSummary) -> bool,
+) -> Result<usize, EngineError> {
     let ours = HashMap::from([(
         "label".to_owned(),
         vec![format!("{LABEL_SERVER}={}", owner.server)],
@@ -30,22 +73,17 @@ pub(super) async fn reap(
         .list_containers(Some(options))
         .await
         .map_err(EngineError::docker("list containers"))?;
+    let mut removed = 0;
     for summary in found {
-        let instance = summary
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(LABEL_INSTANCE))
-            .map(InstanceId::new);
-        if instance.is_some_and(|id| keep.contains(&id)) {
+        if kept(&summary) {
             continue;
         }
         if let Some(id) = summary.id {
             container::remove(docker, &id).await?;
-            reaped.sandboxes += 1;
+            removed += 1;
         }
     }
-    reaped.folders = folders(run, keep)?;
-    Ok(reaped)
+    Ok(removed)
 }
 
 /// Removes the folders of instances that are not kept, mounts and loop devices with them.

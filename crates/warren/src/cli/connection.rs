@@ -54,8 +54,6 @@ pub(super) struct Connection {
 pub(super) struct Chosen {
     /// Its address.
     pub(super) server: String,
-    /// Whether a flag or a variable chose it.
-    pub(super) explicit: bool,
     /// What opens it.
     pub(super) key: Key,
 }
@@ -69,18 +67,14 @@ impl Connection {
 
     /// Finds address and key.
     pub(super) fn chosen(&self) -> Result<Chosen, Failure> {
-        let (server, explicit) = self.address();
+        let (server, _) = self.address();
         let key = match (&self.key, aws_key(&variable)) {
             (Some(key), _) => key.clone(),
             // The pair belongs to the address that was exported with it.
             (None, Some(key)) if self.server.is_none() && aws_server(&variable).is_some() => key,
             _ => read_credentials(self.data_dir())?,
         };
-        Ok(Chosen {
-            server,
-            explicit,
-            key,
-        })
+        Ok(Chosen { server, key })
     }
 
     /// The address, and whether it was chosen explicitly.
@@ -145,7 +139,7 @@ fn read_credentials(data_dir: &Path) -> Result<Key, Failure> {
 mod tests {
     use super::*;
 
-    fn variables(pairs: &[(&str, &str)]) -> impl Fn(&str) -> Result<String, VarError> {
+    fn variables(pairs: &[(&str, &str)]) -> impl Fn(&str) -> Result<String, VarError> + use<> {
         let pairs: Vec<(String, String)> = pairs
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -182,6 +176,10 @@ mod tests {
     #[test]
     fn a_missing_key_says_where_it_was_looked_for() {
         let failure = read_credentials(Path::new("/nowhere")).unwrap_err();
-        assert!(failure.text().contains("/nowhere/credentials does not exist"));
+        assert!(
+            failure
+                .text()
+                .contains("/nowhere/credentials does not exist")
+        );
     }
 }

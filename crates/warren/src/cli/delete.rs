@@ -27,10 +27,9 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         confirm(&function.name, function.versions.len())?;
     }
     client.delete(&args.name).await?;
-    args.output
-        .print(&json!({ "deleted": args.name }), |_| {
-            format!("{} is deleted.", args.name)
-        })
+    args.output.print(&json!({ "deleted": args.name }), |_| {
+        format!("{} is deleted.", args.name)
+    })
 }
 
 fn confirm(name: &str, versions: usize) -> Result<(), Failure> {

@@ -38,9 +38,9 @@ pub(crate) struct Args {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
-    function: FunctionFlags,
-    #[command(flatten)]
     output: Output,
+    #[command(flatten)]
+    function: FunctionFlags,
     #[command(flatten)]
     connection: Connection,
 }
@@ -155,7 +155,8 @@ fn text(deployed: &Deployed, routes: &RoutesAddress) -> String {
         "\nTry next:\n  warren invoke {} --data '{{}}'\n",
         function.name
     ));
-    if let Some(path) = function.routes.iter().find_map(|route| callable(route)) {
+    let path = function.routes.iter().find_map(|route| callable(route));
+    if let Some(path) = path.filter(|_| routes.is_known()) {
         text.push_str(&format!("  curl {}\n", routes.url(path)));
     }
     text.push_str(&format!("  warren logs {} --follow\n", function.name));

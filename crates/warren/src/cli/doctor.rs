@@ -79,7 +79,10 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     };
     args.output.print(&report, text)?;
     let missing = report.server.iter().chain(&report.this_machine);
-    match missing.filter(|check| check.verdict == Verdict::Missing).count() {
+    match missing
+        .filter(|check| check.verdict == Verdict::Missing)
+        .count()
+    {
         0 => Ok(()),
         1 => Err(Failure::failed("one part is missing")),
         several => Err(Failure::failed(format!("{several} parts are missing"))),
@@ -142,7 +145,9 @@ async fn server(connection: &Connection) -> Vec<Check> {
             }
         })),
         Err(error) => {
-            let next = error.problem().and_then(|problem| problem.next_step.clone());
+            let next = error
+                .problem()
+                .and_then(|problem| problem.next_step.clone());
             let next = next.unwrap_or_else(|| "look at the server's log".to_owned());
             checks.push(Check::bad("engines", verdict, error.to_string(), next));
         }

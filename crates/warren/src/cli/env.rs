@@ -65,7 +65,13 @@ mod tests {
 
     #[test]
     fn values_are_quoted() {
-        assert_eq!(assignment(Shell::Sh, "A", "b+/'c"), "export A='b+/'\\''c'\n");
-        assert_eq!(assignment(Shell::Fish, "A", "b'c\\"), "set -gx A 'b\\'c\\\\'\n");
+        assert_eq!(
+            assignment(Shell::Sh, "A", "b+/'c"),
+            "export A='b+/'\\''c'\n"
+        );
+        assert_eq!(
+            assignment(Shell::Fish, "A", "b'c\\"),
+            "set -gx A 'b\\'c\\\\'\n"
+        );
     }
 }

@@ -65,9 +65,12 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let failure = Self::failed(chain(&error));
         match &error {
-            ClientError::Unreachable { .. } => failure.hint(
-                "Start a server with `warren serve`, or say where it is with --server or WARREN_SERVER.",
-            ),
+            ClientError::Unreachable { source, .. } => {
+                // Of what the HTTP client says the last word is the system's, and enough.
+                Self::failed(format!("{error}: {}", root(source))).hint(
+                    "Start a server with `warren serve`, or say where it is with --server or WARREN_SERVER.",
+                )
+            }
             ClientError::Unexpected { .. } | ClientError::Address { .. } => failure
                 .hint("Check the address: --server, WARREN_SERVER or AWS_ENDPOINT_URL says it."),
             ClientError::Refused(problem) => {
@@ -77,6 +80,9 @@ impl From<ClientError> for Failure {
                 };
                 let failure = Self::failed(message);
                 match &problem.next_step {
+                    _ if problem.status == 401 => failure.hint(
+                        "Name the server's data folder with --data-dir, or give its key pair with --key or WARREN_KEY.",
+                    ),
                     Some(next) => failure.hint(next.clone()),
                     None => failure,
                 }
@@ -111,6 +117,15 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// The innermost cause.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }
 
 #[cfg(test)]

@@ -25,6 +25,11 @@ impl RoutesAddress {
         format!("{}{path}", self.0.as_deref().unwrap_or_default())
     }
 
+    /// Whether the server says where they are.
+    pub(super) fn is_known(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Method and URL of a route.
     pub(super) fn route(&self, route: &str) -> String {
         match route.split_once(' ') {
@@ -55,10 +60,16 @@ fn with_port(server: &str, port: u16) -> String {
 pub(super) fn runs_on(function: &Function) -> String {
     match &function.runs_on {
         Some(on) if on.stands_in => {
-            format!("{} on {}, which stands in for it", function.runtime, on.title)
+            format!(
+                "{} on {}, which stands in for it",
+                function.runtime, on.title
+            )
         }
         Some(on) => format!("{} ({})", function.runtime, on.title),
-        None => format!("{}, for which there is no recipe any more", function.runtime),
+        None => format!(
+            "{}, for which there is no recipe any more",
+            function.runtime
+        ),
     }
 }
 
@@ -107,7 +118,10 @@ pub(super) fn details(function: &Function, routes: &RoutesAddress) -> String {
         ),
         (
             "code",
-            format!("{} bytes, sha256 {}", function.code.size, function.code.sha256),
+            format!(
+                "{} bytes, sha256 {}",
+                function.code.size, function.code.sha256
+            ),
         ),
         ("versions", versions.join(", ")),
         ("no effect", function.without_effect.join(", ")),

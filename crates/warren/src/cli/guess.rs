@@ -5,10 +5,7 @@ use warren_model::native::Runtime;
 use super::{failure::Failure, source::RootFile};
 
 /// A language, by the endings of its files.
-const FAMILIES: [(&str, &[&str]); 2] = [
-    ("python", &[".py"]),
-    ("nodejs", &[".mjs", ".js", ".cjs"]),
-];
+const FAMILIES: [(&str, &[&str]); 2] = [("python", &[".py"]), ("nodejs", &[".mjs", ".js", ".cjs"])];
 /// Names of functions that people give their handlers.
 const HANDLERS: [&str; 2] = ["handler", "lambda_handler"];
 
@@ -178,15 +175,42 @@ mod tests {
         let module = "export const handler = async () => 1;\n";
         let common = "exports.handler = async () => 1;\n";
         for (files, runtime, found) in [
-            (vec![file("app.py", "def handler(e, c): ..")], "python3.13", "app.handler"),
-            (vec![file("main.py", python), file("util.py", "x = 1")], "python3.13", "main.lambda_handler"),
-            (vec![file("main.py", "handler = make()")], "python3.13", "main.handler"),
-            (vec![file("index.mjs", module), file("package.json", "{}")], "nodejs24.x", "index.handler"),
-            (vec![file("a.js", common)], "nodejs24.x", "a.handler"),
-            (vec![file("a.js", "module.exports = { handler };")], "nodejs24.x", "a.handler"),
-            (vec![file("bootstrap", ""), file("x.py", "")], "provided.al2023", "bootstrap"),
             (
-                vec![file("app.py", "def handler(e, c): .."), file("b.py", "def handler(e, c): ..")],
+                vec![file("app.py", "def handler(e, c): ..")],
+                "python3.13",
+                "app.handler",
+            ),
+            (
+                vec![file("main.py", python), file("util.py", "x = 1")],
+                "python3.13",
+                "main.lambda_handler",
+            ),
+            (
+                vec![file("main.py", "handler = make()")],
+                "python3.13",
+                "main.handler",
+            ),
+            (
+                vec![file("index.mjs", module), file("package.json", "{}")],
+                "nodejs24.x",
+                "index.handler",
+            ),
+            (vec![file("a.js", common)], "nodejs24.x", "a.handler"),
+            (
+                vec![file("a.js", "module.exports = { handler };")],
+                "nodejs24.x",
+                "a.handler",
+            ),
+            (
+                vec![file("bootstrap", ""), file("x.py", "")],
+                "provided.al2023",
+                "bootstrap",
+            ),
+            (
+                vec![
+                    file("app.py", "def handler(e, c): .."),
+                    file("b.py", "def handler(e, c): .."),
+                ],
                 "python3.13",
                 "app.handler",
             ),
@@ -199,12 +223,24 @@ mod tests {
     #[test]
     fn what_could_be_two_things_is_asked() {
         for (files, words) in [
-            (vec![file("a.py", ""), file("b.js", "")], "there are a.py and b.js"),
+            (
+                vec![file("a.py", ""), file("b.js", "")],
+                "there are a.py and b.js",
+            ),
             (vec![file("README.md", "")], "do not tell which language"),
             (vec![file("a.py", "x = 1")], "no file at the top defines"),
-            (vec![file("a.py", "def handlers(x): .."), file("b.py", "if handler == 1: ..")], "no file"),
             (
-                vec![file("a.py", "def handler(x): .."), file("b.py", "def handler(x): ..")],
+                vec![
+                    file("a.py", "def handlers(x): .."),
+                    file("b.py", "if handler == 1: .."),
+                ],
+                "no file",
+            ),
+            (
+                vec![
+                    file("a.py", "def handler(x): .."),
+                    file("b.py", "def handler(x): .."),
+                ],
                 "a.handler, b.handler",
             ),
         ] {

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// The function
     name: String,
     /// '-' reads the event from the standard input
-    #[arg(value_name = "-", value_parser = ["-"], conflicts_with_all = ["data", "file"])]
+    #[arg(value_name = "-", value_parser = ["-"], hide_possible_values = true, conflicts_with_all = ["data", "file"])]
     input: Option<String>,
     /// The event, as JSON [default: {}]
     #[arg(short, long, value_name = "JSON", conflicts_with = "file")]

@@ -1,12 +1,7 @@
 use clap::Args as ClapArgs;
 use warren_model::native::Function;
 
-use super::{
-    connection::Connection,
-    failure::Failure,
-    output::Output,
-    table::table,
-};
+use super::{connection::Connection, failure::Failure, output::Output, table::table};
 
 /// `warren list`.
 #[derive(Debug, ClapArgs)]
@@ -41,7 +36,9 @@ fn text(functions: &[Function]) -> String {
         })
         .collect();
     table(
-        ["NAME", "STATE", "ENGINE", "RUNTIME", "MEMORY", "MODIFIED", "ROUTES"],
+        [
+            "NAME", "STATE", "ENGINE", "RUNTIME", "MEMORY", "MODIFIED", "ROUTES",
+        ],
         &rows,
     )
 }

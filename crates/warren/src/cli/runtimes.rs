@@ -37,7 +37,10 @@ fn text(list: &RuntimeList) -> String {
             ]
         })
         .collect();
-    let mut text = table(["ID", "LANGUAGE", "STANDS IN FOR", "ROOT FILE SYSTEM"], &rows);
+    let mut text = table(
+        ["ID", "LANGUAGE", "STANDS IN FOR", "ROOT FILE SYSTEM"],
+        &rows,
+    );
     for rejected in &list.rejected {
         text.push_str(&format!("\nLeft out: {rejected}\n"));
     }

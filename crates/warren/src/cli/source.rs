@@ -51,7 +51,10 @@ impl Source {
         let name = named.and_then(|name| function_name(&name.to_string_lossy()));
         let (zip, files) = if metadata.is_dir() {
             from_folder(path)?
-        } else if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("zip")) {
+        } else if path
+            .extension()
+            .is_some_and(|end| end.eq_ignore_ascii_case("zip"))
+        {
             from_zip(path)?
         } else {
             from_file(&whole)?
@@ -65,7 +68,8 @@ type Packed = (Vec<u8>, Vec<RootFile>);
 fn from_folder(path: &Path) -> anyhow::Result<Packed> {
     let zip = zip_folder(path)?;
     let mut files = Vec::new();
-    let entries = fs::read_dir(path).with_context(|| format!("could not read {}", path.display()))?;
+    let entries =
+        fs::read_dir(path).with_context(|| format!("could not read {}", path.display()))?;
     for entry in entries {
         let path = entry?.path();
         let Ok(metadata) = fs::metadata(&path) else {

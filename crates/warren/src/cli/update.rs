@@ -26,9 +26,9 @@ pub(crate) struct Args {
     #[arg(long)]
     no_wait: bool,
     #[command(flatten)]
-    function: FunctionFlags,
-    #[command(flatten)]
     output: Output,
+    #[command(flatten)]
+    function: FunctionFlags,
     #[command(flatten)]
     connection: Connection,
 }
@@ -49,7 +49,8 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         wait::check(&deployed.function)?;
     }
     let routes = RoutesAddress::ask(&client).await?;
-    args.output.print(&deployed, |deployed| text(deployed, &routes))
+    args.output
+        .print(&deployed, |deployed| text(deployed, &routes))
 }
 
 fn text(deployed: &Deployed, routes: &RoutesAddress) -> String {

@@ -91,10 +91,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("d.sock");
         let address = format!("unix://{}", path.display());
-        assert_eq!(
-            ping(&address).unwrap_err().kind(),
-            io::ErrorKind::NotFound
-        );
+        assert_eq!(ping(&address).unwrap_err().kind(), io::ErrorKind::NotFound);
         let listener = UnixListener::bind(&path).unwrap();
         let daemon = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();

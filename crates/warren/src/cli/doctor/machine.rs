@@ -109,7 +109,12 @@ mod tests {
     fn what_is_missing_comes_with_its_package() {
         let check = program("no-such-program", "some-package", "nothing");
         assert_eq!(check.verdict, Verdict::Missing);
-        assert!(check.next_step.unwrap().contains("apt-get install some-package"));
+        assert!(
+            check
+                .next_step
+                .unwrap()
+                .contains("apt-get install some-package")
+        );
         assert_eq!(program("sh", "dash", "scripts").verdict, Verdict::Ok);
     }
 
