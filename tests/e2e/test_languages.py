@@ -193,7 +193,10 @@ def test_unicode(client, suite):
 
 def test_process_exit(client, suite):
     before = answer_of(client, suite, {"do": "count"})["boot"]
-    for code, words in [(7, "Runtime exited with error: exit status 7"), (0, "Runtime exited without providing a reason")]:
+    for code, words in (
+        (7, "Runtime exited with error: exit status 7"),
+        (0, "Runtime exited without providing a reason"),
+    ):
         done = call(client, suite, {"do": "exit", "code": code})
         assert done.error == "Unhandled"
         assert done.json() == {

@@ -1,5 +1,6 @@
 """What a function may use and reach, and that one which goes too far harms nobody: the next call and the neighbour are right."""
 
+import errno
 import os
 import pathlib
 import re
@@ -19,7 +20,7 @@ RUNTIME_UID, RUNTIME_GID = "993", "990"
 
 # Looks around in its sandbox.
 PROBE = """
-import os, pathlib, socket, subprocess
+import os, pathlib, socket
 
 def handler(event, context):
     return globals()[event["do"]](event)
@@ -45,10 +46,6 @@ def attempt(work):
 
 def interfaces(event):
     return [name for _, name in socket.if_nameindex()]
-
-def setuid_programs(event):
-    found = subprocess.run(["find", "/", "-xdev", "-perm", "/6000", "-type", "f"], capture_output=True, text=True)
-    return found.stdout.split()
 
 def descriptors(event):
     links = {}
@@ -181,11 +178,13 @@ def test_runtime_has_no_privileges(client, probe):
     assert status["Seccomp"] == "2", "filtered"
 
 
-@pytest.mark.parametrize("path", ["/x", "/var/task/x", "/var/runtime/x", "/opt/x", "/etc/x", "/usr/lib/warren/agent", "/run/x"])
+@pytest.mark.parametrize(
+    "path", ["/x", "/var/task/x", "/var/runtime/x", "/opt/x", "/etc/x", "/usr/lib/warren/agent", "/run/x"]
+)
 def test_only_tmp_can_be_written(client, probe, path):
     assert answer_of(client, probe, {"do": "write", "path": path})["refused"] in (
-        os.strerror(13),
-        os.strerror(30),
+        os.strerror(errno.EACCES),
+        os.strerror(errno.EROFS),
     )
     assert answer_of(client, probe, {"do": "write", "path": "/tmp/x"}) == {"done": "1"}
 
@@ -230,12 +229,6 @@ def test_nothing_of_the_server_is_inherited(warren, client, probe):
     key_id, secret = warren.keys()
     assert key_id not in str(environment) and secret not in str(environment)
     assert not [name for name in environment if "WARREN" in name]
-
-
-def test_no_program_raises_privileges(client, probe):
-    """There may be such files in the language's tree; they give nothing, as no_new_privs is set. None is better."""
-    for program in answer_of(client, probe, {"do": "setuid_programs"}):
-        assert program.startswith(("/usr/", "/bin/")), program
 
 
 def test_agent_is_small(warren, client, suite):

@@ -11,6 +11,7 @@ mod ending;
 mod gauge;
 
 use std::{
+    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -18,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until, timeout, timeout_at},
+    time::{Instant, Sleep, sleep, timeout, timeout_at},
 };
 use warren_engine::Sandbox;
 use warren_model::{InstanceId, Outcome, RequestId, Timestamp, limits::INIT_LIMIT};
@@ -97,6 +98,8 @@ struct Instance {
     init: Option<Duration>,
     /// Calls so far.
     calls: u32,
+    /// When to look at the running call next.
+    look: Pin<Box<Sleep>>,
 }
 
 /// How a call ended, and what the REPORT line says of it.
@@ -178,6 +181,7 @@ impl Instance {
             ready: false,
             init: None,
             calls: 0,
+            look: Box::pin(sleep(LOOK)),
         })
     }
 
@@ -384,7 +388,9 @@ impl Instance {
         };
         let mut life = self.life.clone();
         let mut armed = false;
-        let mut look = (begin + LOOK).min(deadline);
+        // One timer for the instance's life: moving it later costs nothing, a new one would wake the driver at each call.
+        let look = &mut self.look;
+        look.as_mut().reset((begin + LOOK).min(deadline));
         let result = {
             let call = self.channel.call(&meta, body);
             tokio::pin!(call);
@@ -396,7 +402,7 @@ impl Instance {
                         // The answer may have been sent just before the end.
                         break Ok(timeout(OUTPUT_NEWS, &mut call).await.unwrap_or(Err(ChannelError::Closed)));
                     }
-                    () = sleep_until(look) => {
+                    () = look.as_mut() => {
                         let now = Instant::now();
                         if now >= deadline {
                             break Err(());
@@ -408,7 +414,7 @@ impl Instance {
                             // A dead stream shows as the runtime's end.
                             let _ = self.control.deadline(self.calls, Some(left)).await;
                         }
-                        look = (now + LOOK).min(deadline);
+                        look.as_mut().reset((now + LOOK).min(deadline));
                     }
                 }
             }

@@ -93,7 +93,14 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let api = Api::new(registry, invoker.clone(), keys, account);
     let control = tokio::spawn(warren_api::serve_control(
         listener,
-        warren_api::control_router(api.clone()),
+        warren_api::control_router_in(
+            api.clone(),
+            warren_api::Surroundings {
+                logs: Some(logs.clone()),
+                routes_listen: Some(settings.routes_listen),
+                stopping: Some(stop.clone()),
+            },
+        ),
         stopped(stop.clone()),
     ));
     let routes = tokio::spawn(warren_api::serve_routes(

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use http::{HeaderValue, header};
 use serde::Deserialize;
+use tokio::sync::watch;
 use utoipa::IntoParams;
 use warren_model::{
     RequestId,
@@ -93,7 +94,9 @@ pub(super) async fn logs(
         write(&mut first, &LogEvent::Line(line(past)));
     }
     let first = stream::iter((!first.is_empty()).then(|| Bytes::from(first)));
-    let body = first.chain(further(follow)).map(Ok::<_, Infallible>);
+    let body = first
+        .chain(further(follow, surroundings.stopping))
+        .map(Ok::<_, Infallible>);
     let mut response = Response::new(Body::from_stream(body));
     response.headers_mut().insert(
         header::CONTENT_TYPE,
@@ -102,11 +105,15 @@ pub(super) async fn logs(
     Ok(response)
 }
 
-/// Each further line, until the log is closed.
-fn further(follow: Follow) -> impl Stream<Item = Bytes> {
-    stream::unfold(follow, async |mut follow| {
+/// Each further line, until the log is closed or the server stops.
+fn further(follow: Follow, stopping: Option<watch::Receiver<bool>>) -> impl Stream<Item = Bytes> {
+    stream::unfold((follow, stopping), async |(mut follow, mut stopping)| {
         let mut bytes = Vec::new();
-        match tokio::time::timeout(HEARTBEAT, follow.next()).await {
+        let next = tokio::select! {
+            next = tokio::time::timeout(HEARTBEAT, follow.next()) => next,
+            () = stopped(&mut stopping) => return None,
+        };
+        match next {
             Ok(None) => return None,
             Ok(Some(Followed::Line(followed))) => {
                 write(&mut bytes, &LogEvent::Line(line(&followed)));
@@ -114,8 +121,16 @@ fn further(follow: Follow) -> impl Stream<Item = Bytes> {
             Ok(Some(Followed::Missed(missed))) => write(&mut bytes, &LogEvent::Missed { missed }),
             Err(_) => bytes.push(b'\n'),
         }
-        Some((Bytes::from(bytes), follow))
+        Some((Bytes::from(bytes), (follow, stopping)))
     })
+}
+
+async fn stopped(stopping: &mut Option<watch::Receiver<bool>>) {
+    match stopping {
+        // A sender that is gone says that the server is, too.
+        Some(stopping) => drop(stopping.wait_for(|stopping| *stopping).await),
+        None => std::future::pending().await,
+    }
 }
 
 fn write(to: &mut Vec<u8>, event: &LogEvent) {

@@ -35,6 +35,7 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
     routing::{get, post, put},
 };
+use tokio::sync::watch;
 use warren_telemetry::FunctionLogs;
 
 pub(crate) use health::healthz;
@@ -48,6 +49,8 @@ pub struct Surroundings {
     pub logs: Option<FunctionLogs>,
     /// Where functions' HTTP routes are served.
     pub routes_listen: Option<SocketAddr>,
+    /// Becomes true when the server stops: answers without an end of their own then end.
+    pub stopping: Option<watch::Receiver<bool>>,
 }
 
 /// What handlers get.

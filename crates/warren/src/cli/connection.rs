@@ -71,15 +71,21 @@ impl Connection {
         let key = match (&self.key, aws_key(&variable)) {
             (Some(key), _) => key.clone(),
             // The pair belongs to the address that was exported with it.
-            (None, Some(key)) if self.server.is_none() && aws_server(&variable).is_some() => key,
+            (None, Some(key)) if self.named().is_none() && aws_server(&variable).is_some() => key,
             _ => read_credentials(self.data_dir())?,
         };
         Ok(Chosen { server, key })
     }
 
+    /// The address that the flag or its variable names; a variable that is empty names none.
+    fn named(&self) -> Option<&str> {
+        self.server.as_deref().filter(|server| !server.is_empty())
+    }
+
     /// The address, and whether it was chosen explicitly.
     pub(super) fn address(&self) -> (String, bool) {
-        match self.server.clone().or_else(|| aws_server(&variable)) {
+        let named = self.named().map(str::to_owned);
+        match named.or_else(|| aws_server(&variable)) {
             Some(server) => (server, true),
             None => (DEFAULT_SERVER.to_owned(), false),
         }

@@ -3,6 +3,7 @@
 // What all kinds of handlers have in common: one call at a time, and how it ends.
 
 const context = require('./context.cjs');
+const { setTrace } = require('./trace.cjs');
 const errors = require('./errors.cjs');
 const logs = require('./logs.cjs');
 const output = require('./output.cjs');
@@ -25,7 +26,7 @@ class Calls {
     this.number = number;
     this.stream.release();
     logs.setRequestId(meta.id);
-    context.setTrace(meta.trace);
+    setTrace(meta.trace);
     this.run(number, meta, body);
   }
 

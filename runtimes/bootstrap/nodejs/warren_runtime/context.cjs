@@ -39,19 +39,4 @@ function parse(text, name) {
   }
 }
 
-let trace = process.env._X_AMZN_TRACE_ID;
-
-/** The variable is written only when it changes: that is a system-wide lock and a copy. */
-function setTrace(value) {
-  if (value === trace) {
-    return;
-  }
-  trace = value;
-  if (value === undefined) {
-    delete process.env._X_AMZN_TRACE_ID;
-  } else {
-    process.env._X_AMZN_TRACE_ID = value;
-  }
-}
-
-module.exports = { fill, setTrace };
+module.exports = { fill };

@@ -2,7 +2,11 @@ use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
 use warren_client::{Client, Key};
 use warren_engine::{
     Capabilities, Engine, EngineError, Reaped, Refusal as EngineRefusal, Sandbox, SandboxSpec,
@@ -85,6 +89,7 @@ pub(super) struct World {
     pub(super) client: Client,
     pub(super) url: String,
     pub(super) logs: FunctionLogs,
+    pub(super) stop: watch::Sender<bool>,
     permits: Arc<Semaphore>,
     server: JoinHandle<()>,
     _folder: TempDir,
@@ -131,9 +136,11 @@ impl World {
             settings: warren_scheduler::Settings::new(1_024, 4),
         });
         let keys = Keys::new("WARREN1".to_owned(), "secret".to_owned());
+        let stop = watch::Sender::new(false);
         let surroundings = Surroundings {
             logs: Some(logs.clone()),
             routes_listen: Some("127.0.0.1:7071".parse().unwrap()),
+            stopping: Some(stop.subscribe()),
         };
         let router = control_router_in(
             Api::new(registry, invoker, keys, Account::default()),
@@ -146,6 +153,7 @@ impl World {
             server: tokio::spawn(serve_control(listener, router, std::future::pending())),
             url,
             logs,
+            stop,
             permits,
             _folder: folder,
         }

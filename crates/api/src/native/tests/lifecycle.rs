@@ -111,6 +111,7 @@ async fn a_failed_preparation_says_why_and_is_tried_again() {
     let again = world.client.deploy("hello", &broken).await.unwrap();
     assert_eq!(again.changed, Vec::<String>::new());
     assert!(again.function.in_preparation());
+    assert_eq!(world.settled("hello").await.state, State::Failed);
     let repaired = world.deploy("hello", &spec("x = 1")).await;
     assert_eq!(repaired.state, State::Active);
 }

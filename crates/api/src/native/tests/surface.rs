@@ -118,3 +118,13 @@ async fn logs_are_read_and_followed() {
     world.logs.delete(&name).await.unwrap();
     assert_eq!(follow.next().await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_follower_does_not_keep_the_server_from_stopping() {
+    let world = World::start().await;
+    world.deploy("hello", &spec("x = 1")).await;
+    let query = LogQuery::default();
+    let mut follow = world.client.follow_logs("hello", &query).await.unwrap();
+    world.stop.send_replace(true);
+    assert_eq!(follow.next().await.unwrap(), None);
+}
