@@ -46,9 +46,10 @@ def handler(event, context):
 
 
 def zip_of(source, name="app.py"):
+    """The same bytes for the same source, whenever."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(name, source)
+        archive.writestr(zipfile.ZipInfo(name), source, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
 
 

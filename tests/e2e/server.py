@@ -65,7 +65,7 @@ class Warren:
                 with urllib.request.urlopen(self.url + "/healthz", timeout=2) as answer:
                     assert json.load(answer)["status"] == "ok"
                     return self
-            except (urllib.error.URLError, ConnectionError):
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.05)
         self.stop()
         raise AssertionError(f"the server did not answer within {START_S} s:\n{self.log_tail()}")

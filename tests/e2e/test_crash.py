@@ -3,7 +3,6 @@
 import random
 import subprocess
 import time
-import urllib.request
 
 import botocore.exceptions
 import pytest
@@ -13,7 +12,7 @@ import languages
 from calls import Background, answer_of, call, many_callers, wait_until
 from functions import ROLE, deploy, fresh_name, zip_of
 from host_view import containers, leftovers, log_lines, loop_devices, mounts, server_id
-from server import BINARY, START_S, Warren, free_port
+from server import BINARY, Warren, free_port
 
 CRASHES = 5
 FUNCTIONS = 4
@@ -34,32 +33,13 @@ def handler(event, context):
 """
 
 
-class Crashing(Warren):
-    """A server that may take a while to start: it takes connections at once, and answers when what it left at its crash is removed."""
-
-    def start(self):
-        try:
-            return super().start()
-        except TimeoutError:
-            wait_until(self.answers, START_S, "the server answers")
-            return self
-
-    def answers(self):
-        try:
-            with urllib.request.urlopen(self.url + "/healthz", timeout=START_S) as answer:
-                return answer.status == 200
-        except OSError:
-            assert self.process.poll() is None, self.log_tail()
-            return False
-
-
 @pytest.fixture
 def start(tmp_path):
     """Starts servers. At the end all are stopped; one that was killed is started once more, to clean up."""
     started = []
 
     def start_server(name="data"):
-        server = Crashing(tmp_path / name)
+        server = Warren(tmp_path / name)
         started.append(server)
         return server.start()
 

@@ -7,36 +7,29 @@
 //! ```
 //! A failed Init does not end the instance: as on Lambda, Init runs again inside the first call, under the function's timeout, and that call tells its caller. Any call that did not end with an answer of the runtime ends the instance.
 
+mod call;
 mod ending;
 mod gauge;
+mod init;
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, Sleep, sleep, timeout, timeout_at},
+    time::{Instant, Sleep, timeout},
 };
 use warren_engine::Sandbox;
-use warren_model::{InstanceId, Outcome, RequestId, Timestamp, limits::INIT_LIMIT};
-use warren_protocol::{Claim, Interface, InvokeMeta, StreamKind};
-use warren_runtimes::{Interface as RecipeInterface, RUNTIME_GID, RUNTIME_UID, Recipe};
+use warren_model::{InstanceId, Outcome, RequestId};
+use warren_protocol::Claim;
 use warren_scheduler::{Event, Instance as Number};
 
-use self::{
-    ending::{Ending, failure},
-    gauge::MemoryGauge,
-};
+use self::gauge::MemoryGauge;
 use crate::{
     Completed,
-    call_channel::{CallChannel, ChannelError, Reply},
+    call_channel::CallChannel,
     control::{Control, Life},
     dispatch::{Job, Order, Pool},
-    environment::environment,
     invoker::Context,
     launch::chain,
     recorder::{CallReport, Recorder},
@@ -48,10 +41,6 @@ const LOOK: Duration = Duration::from_millis(100);
 const EXIT_NEWS: Duration = Duration::from_secs(1);
 /// How long output of a finished call may take to arrive before its END line is written without it.
 const OUTPUT_NEWS: Duration = Duration::from_millis(100);
-/// The agent's own deadline comes this much after the host's, which is the one that counts.
-const AGENT_GRACE_MS: u64 = 250;
-/// Open files of a runtime, as on Lambda (quota page).
-const OPEN_FILES: u64 = 1024;
 
 /// Lives the life of an instance: starts it, runs calls as ordered, ends it, and tells the scheduler of each step.
 pub(crate) async fn live(
@@ -112,137 +101,6 @@ struct Ended {
 }
 
 impl Instance {
-    /// Starts the sandbox and runs Init. `Err` only where the platform failed.
-    async fn start(
-        context: &Arc<Context>,
-        pool: &Arc<Pool>,
-        id: &InstanceId,
-    ) -> Result<Self, String> {
-        let version = &pool.version;
-        let launcher = &context.launcher;
-        let text = |error: Box<dyn std::error::Error + Send + Sync>| chain(error.as_ref());
-        let engine = launcher.engine(version.config.engine).map_err(text)?;
-        let (spec, recipe) = launcher.spec(version, id).await.map_err(text)?;
-        let sandbox = engine.start(spec).await.map_err(|e| chain(&e))?;
-        match Self::connect(context, pool, Arc::clone(&sandbox), &recipe).await {
-            Ok(mut instance) => {
-                instance.first_init().await;
-                Ok(instance)
-            }
-            Err(error) => {
-                if let Err(left) = sandbox.kill().await {
-                    tracing::error!(instance = %id, error = chain(&left), "a failed start could not be removed");
-                }
-                Err(chain(&error))
-            }
-        }
-    }
-
-    async fn connect(
-        context: &Arc<Context>,
-        pool: &Arc<Pool>,
-        sandbox: Arc<dyn Sandbox>,
-        recipe: &Recipe,
-    ) -> Result<Self, warren_engine::EngineError> {
-        let version = &pool.version;
-        let log_stream = format!(
-            "{}/[{}]{}",
-            Timestamp::from(SystemTime::now()).log_date(),
-            version.id,
-            sandbox.id()
-        );
-        let claim = Claim {
-            command: recipe.command.clone(),
-            interface: match recipe.interface {
-                RecipeInterface::Stream => Interface::Stream,
-                RecipeInterface::RuntimeApi => Interface::RuntimeApi,
-            },
-            environment: environment(version, recipe, &context.account, &log_stream),
-            directory: "/var/task".to_owned(),
-            uid: RUNTIME_UID,
-            gid: RUNTIME_GID,
-            open_files: OPEN_FILES,
-            processes: None,
-        };
-        let control = sandbox.open(StreamKind::Control).await?;
-        let channel = CallChannel::new(sandbox.open(StreamKind::Call).await?);
-        sandbox.seal();
-        let recorder = Arc::new(Recorder::new(context.logs.clone(), version, log_stream));
-        let control = Control::new(control, Arc::clone(&recorder));
-        Ok(Self {
-            pool: Arc::clone(pool),
-            life: control.life(),
-            sandbox,
-            control,
-            channel,
-            recorder,
-            claim,
-            gauge: MemoryGauge::default(),
-            ready: false,
-            init: None,
-            calls: 0,
-            look: Box::pin(sleep(LOOK)),
-        })
-    }
-
-    /// Init before any call: 10 s. A failure is logged and tried again inside the first call.
-    async fn first_init(&mut self) {
-        let begin = Instant::now();
-        match self.init(begin + INIT_LIMIT).await {
-            Ok(()) => {
-                self.ready = true;
-                self.init = Some(begin.elapsed());
-            }
-            Err(ending) => {
-                self.recorder.init_failed(begin.elapsed(), ending.status());
-            }
-        }
-    }
-
-    /// Claims, and waits until the runtime is ready.
-    async fn init(&mut self, deadline: Instant) -> Result<(), Ending> {
-        if let Err(error) = self.control.claim(&self.claim).await {
-            return Err(Ending::Channel(ChannelError::from(error)));
-        }
-        let mut life = self.life.clone();
-        let outcome = tokio::select! {
-            biased;
-            ready = timeout_at(deadline, self.channel.ready()) => ready,
-            // The runtime may have said why just before it ended.
-            () = ended(&mut life) => {
-                timeout(OUTPUT_NEWS, self.channel.ready()).await.or(Ok(Err(ChannelError::Closed)))
-            }
-        };
-        match outcome {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(error))) => {
-                self.end_runtime().await;
-                Err(Ending::InitError(error))
-            }
-            Ok(Err(error)) => {
-                let life = self.end_runtime().await;
-                Err(Ending::of_channel(error, life, self.oom_killed()))
-            }
-            Err(_) => {
-                self.end_runtime().await;
-                Err(Ending::Deadline)
-            }
-        }
-    }
-
-    /// Init once more, inside a call, on a new call stream.
-    async fn init_again(&mut self, deadline: Instant) -> Result<(), Ending> {
-        self.end_runtime().await;
-        match self.sandbox.open(StreamKind::Call).await {
-            Ok(stream) => self.channel = CallChannel::new(stream),
-            Err(error) => {
-                tracing::warn!(instance = %self.sandbox.id(), error = chain(&error), "no new call stream");
-                return Err(Ending::Exited(Life::Gone, self.oom_killed()));
-            }
-        }
-        self.init(deadline).await
-    }
-
     /// Takes orders until told to stop, or until the runtime can't take another call.
     async fn serve(
         &mut self,
@@ -356,108 +214,6 @@ impl Instance {
         self.recorder.end(request, report)
     }
 
-    async fn exchange(
-        &mut self,
-        invocation: &crate::Invocation,
-        begin: Instant,
-        deadline: Instant,
-    ) -> Ended {
-        let request = &invocation.request_id;
-        if !self.ready {
-            if let Err(ending) = self.init_again(deadline).await {
-                return self.ended_early(ending, request);
-            }
-            self.ready = true;
-        }
-        self.calls = self.calls.wrapping_add(1);
-        let trace = invocation
-            .trace
-            .clone()
-            .unwrap_or_else(|| trace_header(request));
-        let meta = InvokeMeta {
-            id: request.as_str().into(),
-            deadline: epoch_ms(begin, deadline),
-            arn: invocation.arn.as_str().into(),
-            trace: trace.into(),
-            client: invocation.client_context.as_deref().map(Into::into),
-            identity: None,
-        };
-        let body: &[u8] = match invocation.payload.is_empty() {
-            true => b"{}",
-            false => &invocation.payload,
-        };
-        let mut life = self.life.clone();
-        let mut armed = false;
-        // One timer for the instance's life: moving it later costs nothing, a new one would wake the driver at each call.
-        let look = &mut self.look;
-        look.as_mut().reset((begin + LOOK).min(deadline));
-        let result = {
-            let call = self.channel.call(&meta, body);
-            tokio::pin!(call);
-            loop {
-                tokio::select! {
-                    biased;
-                    result = &mut call => break Ok(result),
-                    () = ended(&mut life) => {
-                        // The answer may have been sent just before the end.
-                        break Ok(timeout(OUTPUT_NEWS, &mut call).await.unwrap_or(Err(ChannelError::Closed)));
-                    }
-                    () = look.as_mut() => {
-                        let now = Instant::now();
-                        if now >= deadline {
-                            break Err(());
-                        }
-                        self.gauge.sample(self.sandbox.as_ref());
-                        if !armed {
-                            armed = true;
-                            let left = (deadline - now).as_millis() as u64 + AGENT_GRACE_MS;
-                            // A dead stream shows as the runtime's end.
-                            let _ = self.control.deadline(self.calls, Some(left)).await;
-                        }
-                        look.as_mut().reset((now + LOOK).min(deadline));
-                    }
-                }
-            }
-        };
-        if armed && matches!(result, Ok(Ok(_))) {
-            let _ = self.control.deadline(self.calls, None).await;
-        }
-        match result {
-            Ok(Ok((Reply::Answer(body), mark))) => Ended {
-                outcome: Outcome::Answer(body),
-                mark: Some(mark),
-                reusable: true,
-                memory_killed: false,
-            },
-            Ok(Ok((Reply::Error(body), mark))) => Ended {
-                outcome: Outcome::Error(body),
-                mark: Some(mark),
-                reusable: true,
-                memory_killed: false,
-            },
-            Ok(Err(error)) => {
-                let life = self.runtime_end().await;
-                let killed = self.oom_killed();
-                self.ended_early(Ending::of_channel(error, life, killed), request)
-            }
-            Err(()) => self.ended_early(Ending::Deadline, request),
-        }
-    }
-
-    fn ended_early(&self, ending: Ending, request: &RequestId) -> Ended {
-        let memory_killed = ending.memory_killed();
-        let outcome = match ending {
-            Ending::InitError(body) => Outcome::Error(body),
-            other => Outcome::Failed(failure(&other, request, self.pool.version.config.timeout)),
-        };
-        Ended {
-            outcome,
-            mark: None,
-            reusable: false,
-            memory_killed,
-        }
-    }
-
     /// Kills the runtime if it lives, and waits for the news, which come after its last output.
     async fn end_runtime(&mut self) -> Life {
         if *self.life.borrow() == Life::Running {
@@ -485,22 +241,4 @@ impl Instance {
 async fn ended(life: &mut watch::Receiver<Life>) {
     // The sender lives as long as the control stream's owner.
     let _ = life.wait_for(|life| *life != Life::Running).await;
-}
-
-/// An X-Ray header for a call that came without one: not sampled, made of the request's id.
-fn trace_header(request: &RequestId) -> String {
-    let digits: String = request.as_str().chars().filter(|c| *c != '-').collect();
-    let (root, parent) = (digits.get(..24), digits.get(16..32));
-    let seconds = Timestamp::from(SystemTime::now()).as_millis() / 1000;
-    format!(
-        "Root=1-{seconds:08x}-{};Parent={};Sampled=0",
-        root.unwrap_or("000000000000000000000000"),
-        parent.unwrap_or("0000000000000000"),
-    )
-}
-
-/// The deadline by the wall clock, in milliseconds since the epoch.
-fn epoch_ms(begin: Instant, deadline: Instant) -> u64 {
-    let moment = SystemTime::now() + deadline.duration_since(begin) - begin.elapsed();
-    u64::try_from(Timestamp::from(moment).as_millis()).unwrap_or(0)
 }

@@ -1,6 +1,11 @@
 //! From a version to what an engine starts: language tree, unpacked code, kit. The same steps serve deploy (as [`Prepare`]) and each start, where they find everything done.
 
-use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use warren_engine::{CodeMount, Engine, SandboxSpec};
@@ -29,6 +34,34 @@ pub struct Launcher {
     pub unpacked: Arc<Unpacked>,
     /// Isolation.
     pub engines: Engines,
+    /// Trees that are being built.
+    pub builds: Builds,
+}
+
+/// How far builds of language trees are, by recipe; for whoever waits for one.
+#[derive(Debug, Default)]
+pub struct Builds(Mutex<BTreeMap<String, Progress>>);
+
+impl Builds {
+    /// The latest news of a build under way.
+    pub fn of(&self, recipe: &str) -> Option<Progress> {
+        self.lock().get(recipe).cloned()
+    }
+
+    /// Keeps the news; whether a step has begun.
+    fn tell(&self, progress: Progress) -> bool {
+        let step = progress.step;
+        let before = self.lock().insert(progress.recipe.clone(), progress);
+        before.is_none_or(|before| before.step != step)
+    }
+
+    fn end(&self, recipe: &str) {
+        self.lock().remove(recipe);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Progress>> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
 }
 
 /// What could not be made, for people.
@@ -72,15 +105,14 @@ impl Launcher {
 
     async fn tree(&self, recipe: &Recipe) -> Result<Tree, Failure> {
         let show = |progress: Progress| {
-            tracing::info!(
-                recipe = progress.recipe,
-                step = progress.step,
-                steps = progress.steps,
-                "{}",
-                progress.text
-            );
+            let text = progress.to_string();
+            if self.builds.tell(progress) {
+                tracing::info!("{text}");
+            }
         };
-        Ok(self.trees.ensure(recipe, show).await?)
+        let tree = self.trees.ensure(recipe, show).await;
+        self.builds.end(&recipe.id);
+        Ok(tree?)
     }
 
     async fn code(&self, version: &Version) -> Result<CodeMount, Failure> {

@@ -13,4 +13,4 @@ mod recorder;
 
 pub use invocation::{Completed, Invocation, InvokeError};
 pub use invoker::{Invoker, Parts};
-pub use launch::{Engines, Launcher};
+pub use launch::{Builds, Engines, Launcher};

@@ -17,7 +17,7 @@ use tokio::{
 };
 use warren_api::{Api, auth::Keys};
 use warren_engine::{Engine, Owner, docker::DockerEngine};
-use warren_invoker::{Engines, Invoker, Launcher};
+use warren_invoker::{Builds, Engines, Invoker, Launcher};
 use warren_model::{Account, Timestamp};
 use warren_package::{FileBlobs, Unpacked};
 use warren_registry::Registry;
@@ -67,6 +67,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         blobs: Arc::new(FileBlobs::open(&data.folder("blobs")?).await?),
         unpacked: Arc::new(Unpacked::open(&data.folder("code")?).await?),
         engines: engines.clone(),
+        builds: Builds::default(),
     });
     let registry = Registry::open(warren_registry::Parts {
         store: Arc::new(store),
@@ -93,7 +94,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let api = Api::new(registry, invoker.clone(), keys, account);
     let control = tokio::spawn(warren_api::serve_control(
         listener,
-        warren_api::control_router_in(
+        warren_api::control_router(
             api.clone(),
             warren_api::Surroundings {
                 logs: Some(logs.clone()),

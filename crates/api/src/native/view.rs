@@ -17,6 +17,8 @@ pub(super) fn function(api: &Api, entry: &Entry) -> native::Function {
             .filter(|reason| reason.code != "Creating")
             .map(|reason| reason.message.clone())
     };
+    let launcher = api.invoker().launcher();
+    let runs_on = runs_on(&launcher.catalogue, &config.runtime);
     native::Function {
         name: function.name().to_string(),
         arn: api.account().function_arn(function.name()),
@@ -33,7 +35,11 @@ pub(super) fn function(api: &Api, entry: &Entry) -> native::Function {
         }),
         last_update_reason: shown(&latest.last_update_reason),
         runtime: config.runtime.clone(),
-        runs_on: runs_on(&api.invoker().launcher().catalogue, &config.runtime),
+        progress: runs_on
+            .as_ref()
+            .and_then(|runs_on| launcher.builds.of(&runs_on.id))
+            .map(|progress| progress.to_string()),
+        runs_on,
         handler: config.handler.clone(),
         timeout_s: config.timeout.get(),
         memory_mb: config.memory.get(),

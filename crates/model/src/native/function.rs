@@ -115,6 +115,9 @@ pub struct Function {
     pub without_effect: Vec<String>,
     /// Changes with every update of code or configuration.
     pub revision: String,
+    /// What its preparation is at, while a language tree is being built for it: `[2/4] python3.13: ...`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<String>,
     /// When it was created.
     pub created: String,
     /// When its code or configuration was last changed.

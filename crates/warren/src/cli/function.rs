@@ -186,6 +186,7 @@ pub(super) mod tests {
             versions: vec![1, 2],
             without_effect: vec!["VpcConfig".to_owned()],
             revision: "r".to_owned(),
+            progress: None,
             created: "2026-11-24T10:00:00.000Z".to_owned(),
             modified: "2026-11-24T11:00:00.000Z".to_owned(),
         }

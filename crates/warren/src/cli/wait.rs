@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use warren_client::Client;
@@ -11,8 +11,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often a bar moves.
 const TICK: Duration = Duration::from_millis(100);
-/// After this long the wait says what takes so long.
-const LONG: Duration = Duration::from_secs(5);
 
 /// Waits until a function is not being prepared any more, well or not; somebody who watches sees that it goes on.
 pub(super) async fn settled(client: &Client, function: Function) -> Result<Function, Failure> {
@@ -21,16 +19,14 @@ pub(super) async fn settled(client: &Client, function: Function) -> Result<Funct
         return Ok(function);
     }
     let bar = bar(format!("{} is being prepared", function.name));
-    let begun = Instant::now();
     let mut pause = FIRST_PAUSE;
     while function.in_preparation() {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
         function = client.function(&function.name).await?;
-        if begun.elapsed() > LONG {
+        if let Some(progress) = &function.progress {
             bar.set_message(format!(
-                "{} is being prepared; the first function of a language waits for its root file system",
-                function.name
+                "the first function of a language waits for its root file system: {progress}"
             ));
         }
     }

@@ -23,7 +23,7 @@ use warren_runtimes::{Catalogue, Kit, Tree, Trees};
 use warren_store::SqliteStore;
 use warren_telemetry::FunctionLogs;
 
-use crate::{Api, Surroundings, auth::Keys, control_router_in, serve_control};
+use crate::{Api, Surroundings, auth::Keys, control_router, serve_control};
 
 /// An engine that runs nothing, and refuses to reach the internet.
 struct NoEngine;
@@ -109,6 +109,7 @@ impl World {
         let path = folder.path();
         let catalogue = Arc::new(Catalogue::built_in().unwrap());
         let launcher = Arc::new(Launcher {
+            builds: warren_invoker::Builds::default(),
             kit: Kit::install(path, &catalogue).unwrap(),
             catalogue: Arc::clone(&catalogue),
             trees: Trees::new(path.join("cache")),
@@ -142,7 +143,7 @@ impl World {
             routes_listen: Some("127.0.0.1:7071".parse().unwrap()),
             stopping: Some(stop.subscribe()),
         };
-        let router = control_router_in(
+        let router = control_router(
             Api::new(registry, invoker, keys, Account::default()),
             surroundings,
         );

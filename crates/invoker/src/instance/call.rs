@@ -1,0 +1,141 @@
+//! One call: sent, watched, ended.
+
+use std::time::SystemTime;
+
+use tokio::time::{Instant, timeout};
+use warren_model::{Outcome, RequestId, Timestamp};
+use warren_protocol::InvokeMeta;
+
+use super::{
+    Ended, Instance, LOOK, OUTPUT_NEWS, ended,
+    ending::{Ending, failure},
+};
+use crate::{
+    Invocation,
+    call_channel::{ChannelError, Reply},
+};
+
+/// The agent's own deadline comes this much after the host's, which is the one that counts.
+const AGENT_GRACE_MS: u64 = 250;
+
+impl Instance {
+    pub(super) async fn exchange(
+        &mut self,
+        invocation: &Invocation,
+        begin: Instant,
+        deadline: Instant,
+    ) -> Ended {
+        let request = &invocation.request_id;
+        if !self.ready {
+            if let Err(ending) = self.init_again(deadline).await {
+                return self.ended_early(ending, request);
+            }
+            self.ready = true;
+        }
+        self.calls = self.calls.wrapping_add(1);
+        let trace = invocation
+            .trace
+            .clone()
+            .unwrap_or_else(|| trace_header(request));
+        let meta = InvokeMeta {
+            id: request.as_str().into(),
+            deadline: epoch_ms(begin, deadline),
+            arn: invocation.arn.as_str().into(),
+            trace: trace.into(),
+            client: invocation.client_context.as_deref().map(Into::into),
+            identity: None,
+        };
+        let body: &[u8] = match invocation.payload.is_empty() {
+            true => b"{}",
+            false => &invocation.payload,
+        };
+        let mut life = self.life.clone();
+        let mut armed = false;
+        // One timer for the instance's life: moving it later costs nothing, a new one would wake the driver at each call.
+        let look = &mut self.look;
+        look.as_mut().reset((begin + LOOK).min(deadline));
+        let result = {
+            let call = self.channel.call(&meta, body);
+            tokio::pin!(call);
+            loop {
+                tokio::select! {
+                    biased;
+                    result = &mut call => break Ok(result),
+                    () = ended(&mut life) => {
+                        // The answer may have been sent just before the end.
+                        break Ok(timeout(OUTPUT_NEWS, &mut call).await.unwrap_or(Err(ChannelError::Closed)));
+                    }
+                    () = look.as_mut() => {
+                        let now = Instant::now();
+                        if now >= deadline {
+                            break Err(());
+                        }
+                        self.gauge.sample(self.sandbox.as_ref());
+                        if !armed {
+                            armed = true;
+                            let left = (deadline - now).as_millis() as u64 + AGENT_GRACE_MS;
+                            // A dead stream shows as the runtime's end.
+                            let _ = self.control.deadline(self.calls, Some(left)).await;
+                        }
+                        look.as_mut().reset((now + LOOK).min(deadline));
+                    }
+                }
+            }
+        };
+        if armed && matches!(result, Ok(Ok(_))) {
+            let _ = self.control.deadline(self.calls, None).await;
+        }
+        match result {
+            Ok(Ok((Reply::Answer(body), mark))) => Ended {
+                outcome: Outcome::Answer(body),
+                mark: Some(mark),
+                reusable: true,
+                memory_killed: false,
+            },
+            Ok(Ok((Reply::Error(body), mark))) => Ended {
+                outcome: Outcome::Error(body),
+                mark: Some(mark),
+                reusable: true,
+                memory_killed: false,
+            },
+            Ok(Err(error)) => {
+                let life = self.runtime_end().await;
+                let killed = self.oom_killed();
+                self.ended_early(Ending::of_channel(error, life, killed), request)
+            }
+            Err(()) => self.ended_early(Ending::Deadline, request),
+        }
+    }
+
+    fn ended_early(&self, ending: Ending, request: &RequestId) -> Ended {
+        let memory_killed = ending.memory_killed();
+        let outcome = match ending {
+            Ending::InitError(body) => Outcome::Error(body),
+            other => Outcome::Failed(failure(&other, request, self.pool.version.config.timeout)),
+        };
+        Ended {
+            outcome,
+            mark: None,
+            reusable: false,
+            memory_killed,
+        }
+    }
+}
+
+/// An X-Ray header for a call that came without one: not sampled, made of the request's id.
+fn trace_header(request: &RequestId) -> String {
+    let digits: String = request.as_str().chars().filter(|c| *c != '-').collect();
+    let (root, parent) = (digits.get(..24), digits.get(16..32));
+    let seconds = Timestamp::from(SystemTime::now()).as_millis() / 1000;
+    format!(
+        "Root=1-{seconds:08x}-{};Parent={};Sampled=0",
+        root.unwrap_or("000000000000000000000000"),
+        parent.unwrap_or("0000000000000000"),
+    )
+}
+
+/// The deadline by the wall clock, in milliseconds since the epoch.
+fn epoch_ms(begin: Instant, deadline: Instant) -> u64 {
+    let moment = SystemTime::now() + deadline.duration_since(begin) - begin.elapsed();
+    u64::try_from(Timestamp::from(moment).as_millis()).unwrap_or(0)
+}

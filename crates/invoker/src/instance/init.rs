@@ -1,0 +1,156 @@
+//! From nothing to a runtime that takes calls.
+
+use std::{sync::Arc, time::SystemTime};
+
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use warren_engine::{EngineError, Sandbox};
+use warren_model::{InstanceId, Timestamp, limits::INIT_LIMIT};
+use warren_protocol::{Claim, Interface, StreamKind};
+use warren_runtimes::{Interface as RecipeInterface, RUNTIME_GID, RUNTIME_UID, Recipe};
+
+use super::{Instance, LOOK, OUTPUT_NEWS, ended, ending::Ending, gauge::MemoryGauge};
+use crate::{
+    call_channel::{CallChannel, ChannelError},
+    control::{Control, Life},
+    dispatch::Pool,
+    environment::environment,
+    invoker::Context,
+    launch::chain,
+    recorder::Recorder,
+};
+
+/// Open files of a runtime, as on Lambda (quota page).
+const OPEN_FILES: u64 = 1024;
+
+impl Instance {
+    /// Starts the sandbox and runs Init. `Err` only where the platform failed.
+    pub(super) async fn start(
+        context: &Arc<Context>,
+        pool: &Arc<Pool>,
+        id: &InstanceId,
+    ) -> Result<Self, String> {
+        let version = &pool.version;
+        let launcher = &context.launcher;
+        let text = |error: Box<dyn std::error::Error + Send + Sync>| chain(error.as_ref());
+        let engine = launcher.engine(version.config.engine).map_err(text)?;
+        let (spec, recipe) = launcher.spec(version, id).await.map_err(text)?;
+        let sandbox = engine.start(spec).await.map_err(|e| chain(&e))?;
+        match Self::connect(context, pool, Arc::clone(&sandbox), &recipe).await {
+            Ok(mut instance) => {
+                instance.first_init().await;
+                Ok(instance)
+            }
+            Err(error) => {
+                if let Err(left) = sandbox.kill().await {
+                    tracing::error!(instance = %id, error = chain(&left), "a failed start could not be removed");
+                }
+                Err(chain(&error))
+            }
+        }
+    }
+
+    async fn connect(
+        context: &Arc<Context>,
+        pool: &Arc<Pool>,
+        sandbox: Arc<dyn Sandbox>,
+        recipe: &Recipe,
+    ) -> Result<Self, EngineError> {
+        let version = &pool.version;
+        let log_stream = format!(
+            "{}/[{}]{}",
+            Timestamp::from(SystemTime::now()).log_date(),
+            version.id,
+            sandbox.id()
+        );
+        let claim = Claim {
+            command: recipe.command.clone(),
+            interface: match recipe.interface {
+                RecipeInterface::Stream => Interface::Stream,
+                RecipeInterface::RuntimeApi => Interface::RuntimeApi,
+            },
+            environment: environment(version, recipe, &context.account, &log_stream),
+            directory: "/var/task".to_owned(),
+            uid: RUNTIME_UID,
+            gid: RUNTIME_GID,
+            open_files: OPEN_FILES,
+            processes: None,
+        };
+        let control = sandbox.open(StreamKind::Control).await?;
+        let channel = CallChannel::new(sandbox.open(StreamKind::Call).await?);
+        sandbox.seal();
+        let recorder = Arc::new(Recorder::new(context.logs.clone(), version, log_stream));
+        let control = Control::new(control, Arc::clone(&recorder));
+        Ok(Self {
+            pool: Arc::clone(pool),
+            life: control.life(),
+            sandbox,
+            control,
+            channel,
+            recorder,
+            claim,
+            gauge: MemoryGauge::default(),
+            ready: false,
+            init: None,
+            calls: 0,
+            look: Box::pin(sleep(LOOK)),
+        })
+    }
+
+    /// Init before any call: 10 s. A failure is logged and tried again inside the first call.
+    async fn first_init(&mut self) {
+        let begin = Instant::now();
+        match self.init(begin + INIT_LIMIT).await {
+            Ok(()) => {
+                self.ready = true;
+                self.init = Some(begin.elapsed());
+            }
+            Err(ending) => {
+                self.recorder.init_failed(begin.elapsed(), ending.status());
+            }
+        }
+    }
+
+    /// Claims, and waits until the runtime is ready.
+    async fn init(&mut self, deadline: Instant) -> Result<(), Ending> {
+        if let Err(error) = self.control.claim(&self.claim).await {
+            return Err(Ending::Channel(ChannelError::from(error)));
+        }
+        let mut life = self.life.clone();
+        let outcome = tokio::select! {
+            biased;
+            ready = timeout_at(deadline, self.channel.ready()) => ready,
+            // The runtime may have said why just before it ended.
+            () = ended(&mut life) => {
+                timeout(OUTPUT_NEWS, self.channel.ready()).await.or(Ok(Err(ChannelError::Closed)))
+            }
+        };
+        match outcome {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(error))) => {
+                self.end_runtime().await;
+                Err(Ending::InitError(error))
+            }
+            Ok(Err(error)) => {
+                let life = self.end_runtime().await;
+                Err(Ending::of_channel(error, life, self.oom_killed()))
+            }
+            Err(_) => {
+                self.end_runtime().await;
+                Err(Ending::Deadline)
+            }
+        }
+    }
+
+    /// Init once more, inside a call, on a new call stream.
+    pub(super) async fn init_again(&mut self, deadline: Instant) -> Result<(), Ending> {
+        self.end_runtime().await;
+        match self.sandbox.open(StreamKind::Call).await {
+            Ok(stream) => self.channel = CallChannel::new(stream),
+            Err(error) => {
+                tracing::warn!(instance = %self.sandbox.id(), error = chain(&error), "no new call stream");
+                return Err(Ending::Exited(Life::Gone, self.oom_killed()));
+            }
+        }
+        self.init(deadline).await
+    }
+}
