@@ -28,5 +28,5 @@ bench: ## measure Warren and its peers on this machine
 	@scripts/setup.sh bench
 	@scripts/bench.sh
 
-uninstall: ## undo what setup did to this machine
+uninstall: ## undo what setup and run did to this machine; DRY=1 only lists it
 	@scripts/uninstall.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that every test and file that SPECIFICATION.md names is there."""
+"""Checks that every test and file that the documents name is there."""
 
 import pathlib
 import re
@@ -7,26 +7,36 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAMED = re.compile(r"`([\w./-]+)(?:::(\w+))?`")
+SPECIFICATION = "SPECIFICATION.md"
+# Of these only paths of the repository are looked at: other paths in them are on a user's machine or inside a sandbox.
+OTHERS = ["ARCHITECTURE.md", "CONTRIBUTING.md", "README.md"]
+TOP = ("crates/", "tests/", "scripts/", "docs/", "runtimes/", "bench/", "examples/")
 
 
-def faults(text):
-    for path, test in NAMED.findall(text):
-        if "/" not in path:
+def names_file(path):
+    """Whether it is a file with a suffix or a folder, as opposed to a route or a crate."""
+    return path.startswith(TOP) and (path.endswith("/") or "." in path.rsplit("/", 1)[-1])
+
+
+def faults(document):
+    for path, test in NAMED.findall((ROOT / document).read_text()):
+        if "/" not in path or (document != SPECIFICATION and not names_file(path)):
             continue
         file = ROOT / path
         if not file.exists():
             yield f"{path} is not there"
+        elif path.endswith("/") and not file.is_dir():
+            yield f"{path} is no folder"
         elif test and f"def {test}(" not in file.read_text() and f"fn {test}(" not in file.read_text():
             yield f"{path} has no test {test}"
 
 
 def main():
-    text = (ROOT / "SPECIFICATION.md").read_text()
-    found = sorted(set(faults(text)))
+    found = [f"{document}: {fault}" for document in [SPECIFICATION, *OTHERS] for fault in sorted(set(faults(document)))]
     for fault in found:
-        print(f"SPECIFICATION.md: {fault}", file=sys.stderr)
+        print(fault, file=sys.stderr)
     if not found:
-        print("SPECIFICATION.md: every named test is there")
+        print("every test and file that the documents name is there")
     return 1 if found else 0
 
 

@@ -21,9 +21,20 @@ docker_endpoint() {
     fi
 }
 
+# docker_roots: whether a daemon runs here that only root may talk to. That will do: Warren is root, and so are its tests.
+docker_roots() {
+    [ "$(docker_endpoint)" = "unix://$DOCKER_SOCKET" ] && [ -S "$DOCKER_SOCKET" ] && [ ! -w "$DOCKER_SOCKET" ] && [ -n "$(docker_running_pid)" ]
+}
+
 # docker_answers: whether a daemon is there. A client alone proves none.
 docker_answers() {
     local endpoint
+    if docker_roots; then
+        # Nobody is asked for a password to know this: without one, a daemon that runs behind its socket is believed.
+        if ! sudo -n true 2>/dev/null; then return; fi
+        sudo -n curl -fsS --max-time 10 --unix-socket "$DOCKER_SOCKET" http://docker/_ping >/dev/null 2>&1
+        return
+    fi
     if have docker; then
         timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1
         return
@@ -56,9 +67,6 @@ docker_wait() {
 docker_start() {
     if [ -n "${DOCKER_HOST:-}" ]; then
         die "DOCKER_HOST is $DOCKER_HOST and no Docker daemon answers there. Start that one, or unset DOCKER_HOST to use one on this machine."
-    fi
-    if [ -S "$DOCKER_SOCKET" ] && [ ! -w "$DOCKER_SOCKET" ] && [ -n "$(docker_running_pid)" ]; then
-        die "A Docker daemon runs, and $(id -un) may not talk to it: run this as root, or join the group docker (\`usermod -aG docker $(id -un)\`, then log in again)."
     fi
     if ! have dockerd; then
         warn "No Docker daemon answers, and none is installed beside what is here already (podman or containerd):"
@@ -106,4 +114,25 @@ docker_stop() {
         done
     fi
     rm -f "$DOCKER_STARTED"
+}
+
+# docker_here COMMAND...: the client, as root where the daemon is root's.
+docker_here() { if docker_roots; then as_root docker "$@"; else docker "$@"; fi; }
+
+# docker_containers: those that the server of this checkout made and that are still there, one a line. Their folders are in its data.
+docker_containers() {
+    local id
+    for id in $(docker_here ps --all --quiet --filter label=warren.server); do
+        if docker_here inspect --format '{{range .Mounts}}{{.Source}}{{println}}{{end}}' "$id" | grep -qF "$DATA/"; then say "$id"; fi
+    done
+}
+
+# docker_images: the language trees of this cache that the daemon has, one a line.
+docker_images() {
+    local name digest
+    for name in $(docker_here images --format '{{.Repository}}:{{.Tag}}' warren/tree); do
+        digest=${name##*:}
+        # A killed server may have left one under the name that it has until it is whole.
+        if [ -d "$CACHE/trees/${digest%%-unfinished-*}" ]; then say "$name"; fi
+    done
 }

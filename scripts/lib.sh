@@ -15,6 +15,8 @@ CACHE=${WARREN_CACHE:-$HOME/.cache/warren}
 # Everything that only tests need.
 TEST_ENV=$REPO/target/test-env
 SERVER=$REPO/target/release/warren
+# The server that `make run` started, while it runs.
+SERVER_PID_FILE=$REPO/.warren/server.pid
 
 mkdir -p "$STATE"
 
@@ -41,6 +43,23 @@ need_root() {
 # as_root COMMAND...: after need_root.
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
 
+# as_root_here COMMAND...: with this environment too, which sudo would take away. After need_root.
+as_root_here() { scripts/as-root.sh "$@"; }
+
+# keep_root: after need_root. Nobody is asked again while this script runs, however long its parts take.
+keep_root() {
+    if [ "$(id -u)" -eq 0 ]; then return; fi
+    while kill -0 $$ 2>/dev/null && sudo -n true; do sleep 60; done >/dev/null 2>&1 </dev/null &
+}
+
+# ask: whether to go ahead. YES=1 (or no terminal) asks nothing.
+ask() {
+    if [ -n "${YES:-}" ] || ! on_terminal; then return; fi
+    local answer
+    read -r -p "Go ahead? [Y/n] " answer
+    case $answer in '' | y | Y | yes | Yes) ;; *) die "Nothing was changed." ;; esac
+}
+
 # logged NAME COMMAND...: output to STATE/NAME.log, its end shown when the command fails. A terminal sees the last line and the time meanwhile.
 logged() {
     local log=$STATE/$1.log pid begun=$SECONDS status=0
@@ -65,6 +84,9 @@ logged() {
 
 # content_key FILE...: changes when one of the files does.
 content_key() { cat "$@" | sha256sum | cut -c1-16; }
+
+# server_running: whether an earlier `make run` of this checkout still serves.
+server_running() { process_is "$(cat "$SERVER_PID_FILE" 2>/dev/null || true)" warren; }
 
 # process_is PID NAME: whether that process lives and is that program.
 process_is() {

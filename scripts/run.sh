@@ -11,42 +11,45 @@ ROUTES_LISTEN=${WARREN_ROUTES_LISTEN:-127.0.0.1:7071}
 URL=http://$LISTEN
 ROUTES_URL=http://$ROUTES_LISTEN
 CONNECTION=(--server "$URL" --data-dir "$DATA")
-SERVER_PID_FILE=$REPO/.warren/server.pid
 SERVER_LOG=$REPO/.warren/server.log
 # Seconds that the server may take before it answers.
 PATIENCE=30
 
 healthy() { curl -fsS --max-time 2 "$URL/healthz" >/dev/null 2>&1; }
 
-# ours: whether the server at work is the one that an earlier `make run` of this checkout started.
-ours() {
-    local pid
-    pid=$(cat "$SERVER_PID_FILE" 2>/dev/null || true)
-    process_is "$pid" warren || process_is "$pid" sudo
-}
+# Root's side of the server: writes its process id, and ends it when the other end of the standard input closes, that is when this script is gone,
+# however it went. No signal would do: sudo passes on none from its own process group, and may ask for a password after a while.
+# shellcheck disable=SC2016
+ROOTS_SIDE='
+    exec 3<&0 </dev/null
+    echo $$ >"$1"
+    shift
+    { cat <&3 >/dev/null; kill -TERM $$; } &
+    exec 3<&-
+    exec "$@"'
 
 start_server() {
-    local endpoint command=()
+    local endpoint
     endpoint=$(docker_endpoint)
     need_root "Warren makes root file systems and mounts a private disk for each function"
-    if [ "$(id -u)" -ne 0 ]; then command=(sudo); fi
-    # The address of the client's context is the server's too. No function around it: $! must be the server.
-    command+=(env DOCKER_HOST="$endpoint" WARREN_CACHE="$CACHE" "$SERVER" serve --data-dir "$DATA" --listen "$LISTEN" --routes-listen "$ROUTES_LISTEN")
-    "${command[@]}" >"$SERVER_LOG" 2>&1 </dev/null &
-    server=$!
-    say "$server" >"$SERVER_PID_FILE"
-    # Ctrl-C does not reach it (a shell's background processes ignore it), so it is told on the way out.
+    # The address of the client's context is the server's too.
+    coproc lifeline {
+        as_root sh -c "$ROOTS_SIDE" sh "$SERVER_PID_FILE" env DOCKER_HOST="$endpoint" WARREN_CACHE="$CACHE" \
+            "$SERVER" serve --data-dir "$DATA" --listen "$LISTEN" --routes-listen "$ROUTES_LISTEN" >"$SERVER_LOG" 2>&1
+    }
+    # shellcheck disable=SC2154
+    server=$lifeline_PID lifeline_end=${lifeline[1]}
     trap stop_server EXIT
     trap 'exit 130' INT
-    trap 'exit 143' TERM
+    trap 'exit 143' TERM HUP
 }
 
 stop_server() {
-    trap - EXIT INT TERM
-    if kill -0 "$server" 2>/dev/null; then
-        as_root kill -TERM "$server" 2>/dev/null || true
-        wait "$server" || true
-    fi
+    # Once more is no reason to leave it half way.
+    trap '' INT TERM HUP
+    trap - EXIT
+    exec {lifeline_end}>&-
+    wait "$server" 2>/dev/null || true
     rm -f "$SERVER_PID_FILE"
 }
 
@@ -59,6 +62,15 @@ wait_for_server() {
         fi
         sleep 0.05
     done
+}
+
+# share_key: the key pair is for whoever called, and so is the way to it. All else in the data folder stays root's.
+share_key() {
+    local user
+    user=$(id -u)
+    # `sudo make run`.
+    if [ "$user" -eq 0 ]; then user=${SUDO_UID:-0}; fi
+    if [ "$user" -ne 0 ]; then as_root chown --no-dereference "$user" "$DATA" "$DATA/credentials"; fi
 }
 
 # call PATH: the answer, and how long it took in milliseconds.
@@ -83,13 +95,15 @@ example() {
 }
 
 deploy_examples() {
+    local elsewhere=""
+    if [ "$LISTEN" != 127.0.0.1:7070 ]; then elsewhere="  export WARREN_SERVER=$URL"$'\n'; fi
     example hello-python python3.13 app.handler /hello
     example hello-node nodejs22.x index.handler /hello-node
     cat <<EOF
 
 Warren serves on. In another terminal, from this folder:
 
-  curl '$ROUTES_URL/hello?name=Ada'
+${elsewhere}  curl '$ROUTES_URL/hello?name=Ada'
   eval "\$(${SERVER#"$REPO"/} env)"              # any AWS client, by its environment
   aws lambda invoke --function-name hello-python --payload fileb://examples/event.json out.json
   ${SERVER#"$REPO"/} deploy examples/word-count --runtime nodejs22.x --handler index.handler --route 'POST /words' --env LANG=en
@@ -103,7 +117,7 @@ EOF
 scripts/setup.sh run
 
 if healthy; then
-    if ours; then
+    if server_running; then
         say "Warren serves already at $URL (its log: $SERVER_LOG)."
         exit 0
     fi
@@ -113,6 +127,7 @@ fi
 mkdir -p "$DATA"
 start_server
 wait_for_server
+share_key
 say "Warren serves at $URL (data: ${DATA#"$REPO"/}, log: ${SERVER_LOG#"$REPO"/}). Ctrl-C ends it."
 deploy_examples
 wait "$server"

@@ -93,13 +93,6 @@ require_cargo() {
 from Debian 13 and Ubuntu 24.04 on); it reads rust-toolchain.toml here and fetches the right version. Then run this again."
 }
 
-ask() {
-    if [ -n "${YES:-}" ] || ! on_terminal; then return; fi
-    local answer
-    read -r -p "Go ahead? [Y/n] " answer
-    case $answer in '' | y | Y | yes | Yes) ;; *) die "Nothing was changed." ;; esac
-}
-
 main() {
     local step index=0 needed=()
     require_cargo

@@ -43,7 +43,7 @@ suite_fixtures() { cargo build --release --locked --quiet --manifest-path tests/
 # The languages' root file systems: at once where they are in the cache, about 80 s where not.
 suite_trees() {
     cargo build --release --workspace --quiet --example build_trees &&
-        target/release/examples/build_trees
+        as_root_here target/release/examples/build_trees
 }
 
 suite_unit() {
@@ -60,14 +60,12 @@ suite_unit() {
     return "$status"
 }
 
-suite_bootstrap() { python_tests tests/bootstrap; }
+# A folder without tests has lost them, and that is a failure.
+pytest=("$TEST_ENV/python/bin/python" -m pytest -rs -p no:cacheprovider --timeout 300 --durations 5)
 
-suite_e2e() { python_tests tests/e2e; }
+suite_bootstrap() { "${pytest[@]}" tests/bootstrap; }
 
-# python_tests FOLDER: a folder without tests has lost them, and that is a failure.
-python_tests() {
-    "$TEST_ENV/python/bin/python" -m pytest -rs -p no:cacheprovider --timeout 300 --durations 5 "$1"
-}
+suite_e2e() { as_root_here "${pytest[@]}" tests/e2e; }
 
 # What tests find in their environment.
 PATH=$TEST_ENV/python/bin:$PATH
@@ -81,6 +79,19 @@ PYTHONDONTWRITEBYTECODE=1
 WARREN_TEST_RUST_BOOTSTRAP=$REPO/target/fixtures/release/bootstrap
 export WARREN_TEST_RUST_BOOTSTRAP
 export PATH WARREN_TEST_SERVER WARREN_TEST_NODE WARREN_TEST_NODE_MODULES DOCKER_HOST PYTHONDONTWRITEBYTECODE
+
+# Built by this user, run by root: cargo starts each test through it.
+if [ "$(id -u)" -ne 0 ]; then
+    runner=CARGO_TARGET_$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER
+    export "$runner=$REPO/scripts/as-root.sh"
+fi
+# Root's cache is this user's.
+export WARREN_CACHE=$CACHE
+
+if [ -z "${SUITES:-}" ] || [[ " $SUITES " =~ " "(trees|unit|e2e)" " ]]; then
+    need_root "the suites trees, unit and e2e make root file systems and mount disks, as Warren does"
+    keep_root
+fi
 
 suite format
 suite build

@@ -8,11 +8,15 @@ use axum::{
     response::Response,
     routing::get,
 };
-use http::{HeaderValue, Request, StatusCode, header::CONNECTION};
+use http::{
+    HeaderValue, Request, StatusCode,
+    header::{CONNECTION, CONTENT_TYPE},
+};
 use hyper::body::Body as _;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use warren_model::native::PREFIX;
+use warren_telemetry::{FunctionLogs, metrics};
 
 use crate::{
     edge, lambda,
@@ -20,10 +24,20 @@ use crate::{
     state::Api,
 };
 
-/// The first address: `/healthz`, the native API, and the Lambda API (with STS) under every path that nothing else has.
+/// The first address: `/healthz`, `/metrics`, the native API, and the Lambda API (with STS) under every path that nothing else has.
 pub fn control_router(api: Api, surroundings: Surroundings) -> Router {
+    let logs = surroundings.logs.clone();
+    // Needs no key, as scrapers have none: it tells counts, and no name of a function.
+    let metrics = async move |State(api): State<Api>| {
+        let dropped = logs.as_ref().map(FunctionLogs::dropped);
+        (
+            [(CONTENT_TYPE, metrics::CONTENT_TYPE)],
+            api.metrics(dropped.unwrap_or_default()),
+        )
+    };
     Router::new()
         .route("/healthz", get(native::healthz))
+        .route("/metrics", get(metrics))
         .nest_service(PREFIX, native::router(api.clone(), surroundings))
         .fallback(async |State(api), request: Request<_>| lambda::handle(api, request).await)
         .with_state(api)
@@ -54,5 +68,5 @@ pub async fn serve_control(
     shutdown: impl Future<Output = ()>,
 ) {
     let make = |_peer| TowerToHyperService::new(router.clone());
-    edge::serve(listener, make, shutdown).await;
+    edge::serve(listener, edge::CONNECTIONS, make, shutdown).await;
 }

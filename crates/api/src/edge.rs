@@ -1,6 +1,9 @@
-//! What stands between sockets and handlers on both addresses: limits on headers, bodies and slow clients, and the accept loop.
+//! What stands between sockets and handlers on both addresses: limits on connections, headers, bodies and slow clients, and the accept loop.
 
-use std::{convert::Infallible, future::Future, net::SocketAddr, time::Duration};
+mod budget;
+mod patient;
+
+use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, header::CONTENT_LENGTH};
@@ -11,7 +14,10 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
 };
 use thiserror::Error;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
+
+pub(crate) use budget::Budget;
+use patient::Patient;
 
 /// Longest wait for a request's headers, an idle connection's next request included.
 const HEADER_TIME: Duration = Duration::from_secs(60);
@@ -24,6 +30,12 @@ const BODY_TIME: Duration = Duration::from_secs(900);
 /// How long and how much of a refused body is read on, so that a client that is still sending gets to read the refusal.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 const DRAIN_BYTES: usize = 128 * 1024 * 1024;
+/// Longest time in which a client takes nothing of its answer.
+const WRITE_PAUSE: Duration = Duration::from_secs(60);
+/// Connections of one listener; more wait to be accepted.
+pub(crate) const CONNECTIONS: usize = 2_000;
+/// When a client that found the memory for bodies used up may try again, in seconds.
+pub(crate) const BUSY_RETRY_AFTER_S: u32 = 1;
 /// Longest wait for calls under way when the server stops.
 const STOP_TIME: Duration = Duration::from_secs(30);
 /// Wait after a failed accept (out of file descriptors), so that the loop does not spin.
@@ -38,13 +50,17 @@ pub(crate) enum BodyError {
     /// It did not arrive in time.
     #[error("the request body did not arrive in time")]
     Slow,
+    /// Other bodies have used up the memory for bodies.
+    #[error("too many request bodies are under way")]
+    Busy,
     /// The connection broke.
     #[error("the request body ended early")]
     Broken,
 }
 
-/// Reads a body of at most `limit` bytes, showing each piece to `each`.
+/// Reads a body of at most `limit` bytes, showing each piece to `each`. The body counts in the budget as long as any clone of it lives.
 pub(crate) async fn read_body<B>(
+    budget: &Budget,
     headers: &HeaderMap,
     mut body: B,
     limit: usize,
@@ -62,11 +78,12 @@ where
     }
     let deadline = Instant::now() + BODY_TIME;
     let mut whole = Whole::default();
+    let mut share = budget.share();
     loop {
         let until = deadline.min(Instant::now() + BODY_PAUSE);
         let frame = match tokio::time::timeout_at(until, body.frame()).await {
             Err(_) => return Err(BodyError::Slow),
-            Ok(None) => return Ok(whole.finish()),
+            Ok(None) => return Ok(share.bind(whole.finish())),
             Ok(Some(Err(_))) => return Err(BodyError::Broken),
             Ok(Some(Ok(frame))) => frame,
         };
@@ -76,6 +93,12 @@ where
         if whole.len() + piece.len() > limit {
             drain(body).await;
             return Err(BodyError::TooLarge(limit));
+        }
+        if !share.grow(piece.len()) {
+            // What this one has so far is given back first.
+            drop((share, whole, piece));
+            drain(body).await;
+            return Err(BodyError::Busy);
         }
         each(&piece);
         whole.push(piece, declared);
@@ -134,9 +157,11 @@ async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B) {
     let _ = tokio::time::timeout(DRAIN_TIME, reading).await;
 }
 
-/// Serves HTTP/1.1 on a socket until `shutdown`, then lets the requests under way end. `make` gives the service of a connection from an address.
+/// Serves HTTP/1.1 on a socket until `shutdown`, then lets the requests under way end; this many connections at a time. `make` gives the service of a
+/// connection from an address.
 pub(crate) async fn serve<S, F, B>(
     listener: TcpListener,
+    most: usize,
     make: impl Fn(SocketAddr) -> S,
     shutdown: impl Future<Output = ()>,
 ) where
@@ -160,8 +185,13 @@ pub(crate) async fn serve<S, F, B>(
         // A caller that closes its sending half still waits for the answer.
         .half_close(true);
     let connections = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(most));
     tokio::pin!(shutdown);
     loop {
+        let place = tokio::select! {
+            place = Arc::clone(&places).acquire_owned() => place,
+            () = &mut shutdown => break,
+        };
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
@@ -175,8 +205,10 @@ pub(crate) async fn serve<S, F, B>(
         };
         // Without it small answers wait for the client's delayed acknowledgement; a socket that refuses it still works.
         let _ = stream.set_nodelay(true);
-        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), make(peer)));
+        let stream = TokioIo::new(Patient::new(stream, WRITE_PAUSE));
+        let connection = connections.watch(http.serve_connection(stream, make(peer)));
         tokio::spawn(async move {
+            let _place = place;
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended");
             }
@@ -200,6 +232,7 @@ mod tests {
 
     use http_body_util::{Empty, Full, StreamBody};
     use hyper::body::Frame;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -210,9 +243,15 @@ mod tests {
             .collect();
         let body = StreamBody::new(futures_util::stream::iter(frames));
         let mut seen = String::new();
-        let whole = read_body(&HeaderMap::new(), body, limit, |piece| {
-            seen.push_str(std::str::from_utf8(piece).unwrap());
-        })
+        let whole = read_body(
+            &Budget::default(),
+            &HeaderMap::new(),
+            body,
+            limit,
+            |piece| {
+                seen.push_str(std::str::from_utf8(piece).unwrap());
+            },
+        )
         .await?;
         Ok((whole, seen))
     }
@@ -234,11 +273,56 @@ mod tests {
 
     #[tokio::test]
     async fn a_declared_length_is_enough_to_refuse() {
+        let budget = Budget::default();
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_LENGTH, "3".parse().unwrap());
-        let read = read_body(&headers, Full::new(Bytes::new()), 2, |_| {}).await;
+        let read = read_body(&budget, &headers, Full::new(Bytes::new()), 2, |_| {}).await;
         assert!(matches!(read, Err(BodyError::TooLarge(2))));
-        let read = read_body(&headers, Empty::<Bytes>::new(), 3, |_| {}).await;
+        let read = read_body(&budget, &headers, Empty::<Bytes>::new(), 3, |_| {}).await;
         assert!(read.unwrap().is_empty());
+    }
+    #[tokio::test]
+    async fn bodies_beyond_the_budget_are_refused_until_others_are_gone() {
+        let budget = Budget::new(5);
+        let headers = HeaderMap::new();
+        let read = async || {
+            let body = Full::new(Bytes::from_static(b"abc"));
+            read_body(&budget, &headers, body, 9, |_| {}).await
+        };
+        let first = read().await.unwrap();
+        assert!(matches!(read().await, Err(BodyError::Busy)));
+        drop(first);
+        assert_eq!(&read().await.unwrap()[..], b"abc");
+    }
+
+    #[tokio::test]
+    async fn a_connection_beyond_the_limit_waits_for_another_to_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let make = |_| {
+            hyper::service::service_fn(async |_: Request<Incoming>| {
+                Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+            })
+        };
+        let server = tokio::spawn(serve(listener, 1, make, std::future::pending()));
+        let ask = async || {
+            let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+            client
+                .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+                .await
+                .unwrap();
+            client
+        };
+        let mut answer = [0; 8];
+        let mut first = ask().await;
+        first.read_exact(&mut answer).await.unwrap();
+        let mut second = ask().await;
+        let early = Duration::from_millis(200);
+        let waited = tokio::time::timeout(early, second.read_exact(&mut answer)).await;
+        assert!(waited.is_err());
+        drop(first);
+        second.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1");
+        server.abort();
     }
 }

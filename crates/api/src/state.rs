@@ -1,10 +1,20 @@
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
-use warren_invoker::Invoker;
+use warren_invoker::{Completed, Invocation, InvokeError, Invoker};
 use warren_model::{Account, Timestamp};
 use warren_registry::Registry;
+use warren_telemetry::{
+    Dropped, Metrics,
+    metrics::{Ended, Now},
+};
 
-use crate::auth::Keys;
+use crate::{auth::Keys, edge::Budget};
+
+/// When a caller may try again whose request found the store unreachable, in seconds.
+pub(crate) const OUTAGE_RETRY_AFTER_S: u32 = 5;
 
 /// All that the HTTP interfaces call.
 #[derive(Clone)]
@@ -15,6 +25,8 @@ struct Parts {
     invoker: Invoker,
     keys: Keys,
     account: Account,
+    bodies: Budget,
+    metrics: Metrics,
 }
 
 impl Api {
@@ -25,6 +37,8 @@ impl Api {
             invoker,
             keys,
             account,
+            bodies: Budget::default(),
+            metrics: Metrics::default(),
         }))
     }
 
@@ -34,6 +48,38 @@ impl Api {
 
     pub(crate) fn invoker(&self) -> &Invoker {
         &self.0.invoker
+    }
+
+    /// Calls the invoker and counts how that ended. A call that is to be tried again, since its version was changed, is not counted.
+    pub(crate) async fn invoke(&self, invocation: Invocation) -> Result<Completed, InvokeError> {
+        let begun = Instant::now();
+        let result = self.0.invoker.invoke(invocation).await;
+        if let Some(ended) = ended(&result) {
+            self.0.metrics.invocation(ended, begun.elapsed());
+        }
+        result
+    }
+
+    /// All counts, in Prometheus' text format.
+    pub(crate) fn metrics(&self, dropped: Dropped) -> String {
+        let counts = self.0.invoker.counts();
+        self.0.metrics.render(&Now {
+            starting: counts.starting,
+            idle: counts.idle,
+            busy: counts.busy,
+            stopping: counts.stopping,
+            memory_mb: counts.memory_mb,
+            waiting: counts.waiting,
+            starts: counts.starts,
+            start_failures: counts.start_failures,
+            ignored_events: counts.ignored,
+            dropped,
+        })
+    }
+
+    /// The memory for request bodies on both addresses.
+    pub(crate) fn bodies(&self) -> &Budget {
+        &self.0.bodies
     }
 
     pub(crate) fn keys(&self) -> &Keys {
@@ -46,5 +92,19 @@ impl Api {
 
     pub(crate) fn now(&self) -> Timestamp {
         SystemTime::now().into()
+    }
+}
+
+/// How a call ended, for its counter.
+fn ended(result: &Result<Completed, InvokeError>) -> Option<Ended> {
+    match result {
+        Ok(completed) => Some(Ended::from(&completed.outcome)),
+        Err(InvokeError::Changed) => None,
+        Err(
+            InvokeError::FunctionConcurrency { .. }
+            | InvokeError::AccountConcurrency { .. }
+            | InvokeError::HostBusy { .. },
+        ) => Some(Ended::Throttled),
+        Err(_) => Some(Ended::Platform),
     }
 }

@@ -38,6 +38,18 @@ pub enum EngineError {
     /// The agent did not answer in time.
     #[error("the sandbox's agent did not answer within {0:?}")]
     AgentSilent(std::time::Duration),
+    /// The agent ended instead of listening.
+    #[error(
+        "the agent of {sandbox} ended before it listened ({state}). Look at what the daemon says of it (`journalctl -u docker`) and whether this host can run {agent}"
+    )]
+    AgentEnded {
+        /// The sandbox's name at its daemon.
+        sandbox: String,
+        /// How it ended, such as an exit code.
+        state: String,
+        /// The agent's binary on the host.
+        agent: PathBuf,
+    },
     /// The agent closed or broke its stream during the hello.
     #[error("the sandbox's agent broke the hello")]
     Hello(#[source] ProtocolError),

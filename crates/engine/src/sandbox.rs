@@ -58,8 +58,8 @@ pub trait Sandbox: Send + Sync {
     /// Opens a stream to the agent, the hello included. Every engine's channel is a Unix socket on the host's side.
     async fn open(&self, kind: StreamKind) -> Result<UnixStream, EngineError>;
 
-    /// Closes the channel folder to the sandbox: after the streams that it will need are open.
-    fn seal(&self);
+    /// Closes the channel folder to the sandbox: after the streams that it will need are open. A sandbox that can't be sealed must not be used.
+    fn seal(&self) -> Result<(), EngineError>;
 
     /// Figures of this moment; some tens of microseconds. None once the sandbox is gone.
     fn usage(&self) -> Option<Usage>;

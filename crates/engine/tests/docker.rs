@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    os::unix::fs::PermissionsExt,
     path::Path,
     time::{Duration, Instant},
 };
@@ -42,7 +43,7 @@ async fn host() -> Option<Host> {
         node: "test".into(),
         boot: 1,
     };
-    let engine = DockerEngine::connect(owner, at("run"), at("disks")).unwrap();
+    let engine = DockerEngine::new(owner, at("run"), at("disks"));
     if let Err(unavailable) = engine.probe().await {
         println!("SKIPPED docker engine: {unavailable}");
         return None;
@@ -92,7 +93,7 @@ async fn a_function_answers_and_nothing_is_left() {
     let started = begin.elapsed();
     let mut control = sandbox.open(StreamKind::Control).await.unwrap();
     let mut call = sandbox.open(StreamKind::Call).await.unwrap();
-    sandbox.seal();
+    sandbox.seal().unwrap();
     let listening = begin.elapsed();
 
     let mut bytes = Vec::new();
@@ -175,4 +176,61 @@ async fn a_lost_sandbox_is_reaped() {
     assert_eq!((reaped.sandboxes, reaped.folders), (1, 1));
     let run = host._folder.path().join("run");
     assert!(mounts::below(&run).unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_ends_is_not_waited_for() {
+    let Some(host) = host().await else { return };
+    for script in ["#!/bin/sh\nexit 3\n", "#!/bin/sh\nsleep 0.3\nexit 3\n"] {
+        let agent = host._folder.path().join("agent");
+        std::fs::write(&agent, script).unwrap();
+        std::fs::set_permissions(&agent, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let spec = SandboxSpec {
+            agent,
+            instance: InstanceId::random(),
+            ..host.spec.clone()
+        };
+        let begin = Instant::now();
+        let error = match host.engine.start(spec).await {
+            Ok(sandbox) => {
+                let outcome = sandbox.open(StreamKind::Control).await;
+                sandbox.kill().await.unwrap();
+                outcome.unwrap_err()
+            }
+            Err(error) => error,
+        };
+        println!("{error} after {:?}", begin.elapsed());
+        assert!(error.to_string().contains("exit code 3"), "{error}");
+        assert!(begin.elapsed() < host.spec.start_limit / 4);
+    }
+    let run = host._folder.path().join("run");
+    assert_eq!(std::fs::read_dir(&run).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_and_mounts_are_removed_without_a_daemon() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: mounts need root");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (run, disks) = (folder.path().join("run"), folder.path().join("disks"));
+    for point in [run.join("i-1/channel"), disks.join(".tmpX/mount")] {
+        std::fs::create_dir_all(&point).unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("warren", &point, "tmpfs", flags, None).unwrap();
+    }
+    let owner = Owner {
+        server: ServerId::random(),
+        node: "test".into(),
+        boot: 1,
+    };
+    // With a daemon or without: what is on this host goes.
+    let engine = DockerEngine::new(owner, run.clone(), disks.clone());
+    let reaped = engine.reap(&HashSet::new()).await;
+    println!("{reaped:?}");
+    assert!(mounts::below(folder.path()).unwrap().is_empty());
+    for left in [run, disks] {
+        assert_eq!(std::fs::read_dir(left).unwrap().count(), 0);
+    }
 }

@@ -1,6 +1,6 @@
 //! The host's end of a control stream: commands out, logs and the runtime's end in.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -8,7 +8,8 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::{Mutex, watch},
+    sync::{mpsc, watch},
+    time::timeout,
 };
 use warren_protocol::{
     Claim, ControlEvent, Deadline, Decoder, Exited, FrameKind, ProtocolError, encode_claim,
@@ -31,17 +32,24 @@ pub(crate) enum Life {
     Gone,
 }
 
+/// Commands that may wait for the agent to read them; one that reads nothing for so long is given up.
+const QUEUE: usize = 16;
+/// How long one command may take to be written.
+const WRITE_TIME: Duration = Duration::from_secs(1);
+
+/// Sending never waits: an agent that doesn't read its stream must not hold up the host's own deadlines.
 pub(crate) struct Control {
-    write: Mutex<OwnedWriteHalf>,
+    commands: mpsc::Sender<Vec<u8>>,
     life: watch::Sender<Life>,
 }
 
 impl Control {
-    /// Takes an opened stream; a task of its own reads it until it ends.
+    /// Takes an opened stream; tasks of its own read and write it until it ends.
     pub(crate) fn new(stream: UnixStream, recorder: Arc<Recorder>) -> Arc<Self> {
         let (read, write) = stream.into_split();
+        let (commands, queue) = mpsc::channel(QUEUE);
         let control = Arc::new(Self {
-            write: Mutex::new(write),
+            commands,
             life: watch::Sender::new(Life::Running),
         });
         let reader = Arc::clone(&control);
@@ -50,6 +58,12 @@ impl Control {
                 tracing::warn!(log_stream = recorder.log_stream(), %error, "a control stream was broken");
             }
             reader.life.send_replace(Life::Gone);
+        });
+        let life = control.life.clone();
+        tokio::spawn(async move {
+            if write_all(queue, write).await.is_err() {
+                life.send_replace(Life::Gone);
+            }
         });
         control
     }
@@ -60,7 +74,7 @@ impl Control {
     }
 
     /// Starts a runtime; the one before must have ended.
-    pub(crate) async fn claim(&self, claim: &Claim) -> io::Result<()> {
+    pub(crate) fn claim(&self, claim: &Claim) {
         self.life.send_if_modified(|life| match life {
             Life::Exited(_) => {
                 *life = Life::Running;
@@ -68,24 +82,25 @@ impl Control {
             }
             Life::Running | Life::Gone => false,
         });
-        self.send(|out| encode_claim(out, claim)).await
+        self.send(|out| encode_claim(out, claim));
     }
 
     /// Kills the runtime.
-    pub(crate) async fn kill(&self) -> io::Result<()> {
-        self.send(|out| encode_empty(out, FrameKind::Kill)).await
+    pub(crate) fn kill(&self) {
+        self.send(|out| encode_empty(out, FrameKind::Kill));
     }
 
     /// Has the agent kill the runtime by itself after this many milliseconds; none takes it back.
-    pub(crate) async fn deadline(&self, call: u32, remaining_ms: Option<u64>) -> io::Result<()> {
-        self.send(|out| encode_deadline(out, &Deadline { call, remaining_ms }))
-            .await
+    pub(crate) fn deadline(&self, call: u32, remaining_ms: Option<u64>) {
+        self.send(|out| encode_deadline(out, &Deadline { call, remaining_ms }));
     }
 
-    async fn send(&self, encode: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+    fn send(&self, encode: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = Vec::new();
         encode(&mut bytes);
-        self.write.lock().await.write_all(&bytes).await
+        if self.commands.try_send(bytes).is_err() {
+            self.life.send_replace(Life::Gone);
+        }
     }
 
     async fn read(
@@ -110,4 +125,15 @@ impl Control {
             }
         }
     }
+}
+
+/// Writes commands as they come, each within its time.
+async fn write_all(
+    mut queue: mpsc::Receiver<Vec<u8>>,
+    mut stream: OwnedWriteHalf,
+) -> io::Result<()> {
+    while let Some(command) = queue.recv().await {
+        timeout(WRITE_TIME, stream.write_all(&command)).await??;
+    }
+    Ok(())
 }

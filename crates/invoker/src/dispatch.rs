@@ -57,6 +57,8 @@ struct Core {
     waiting: HashMap<CallId, Job>,
     instances: HashMap<Instance, mpsc::UnboundedSender<Order>>,
     last_key: u64,
+    /// The state of the functions that pools and limits were last compared with.
+    followed: Option<u64>,
     /// Kept to be filled again without allocation.
     actions: Vec<Action>,
     /// When the timer will next look.
@@ -84,6 +86,7 @@ impl Dispatch {
                 waiting: HashMap::new(),
                 instances: HashMap::new(),
                 last_key: 0,
+                followed: None,
                 actions: Vec::new(),
                 armed: None,
             }),
@@ -110,6 +113,7 @@ impl Dispatch {
         reply: oneshot::Sender<Result<Completed, InvokeError>>,
     ) {
         let mut core = self.lock();
+        self.catch_up(&mut core, context);
         let Some(pool) = core.pool(&invocation.version, context) else {
             // The caller's end may be gone, which is no fault.
             let _ = reply.send(Err(InvokeError::Changed));
@@ -123,6 +127,14 @@ impl Dispatch {
         };
         core.waiting.insert(call, job);
         self.handle_locked(&mut core, context, Event::Arrive { call, pool });
+    }
+
+    /// Takes back a call whose instance was dead before it began; it keeps its admission.
+    pub(crate) fn returned(&self, context: &Arc<Context>, job: Job, instance: Instance) {
+        let mut core = self.lock();
+        let call = job.call;
+        core.waiting.insert(call, job);
+        self.handle_locked(&mut core, context, Event::Returned { call, instance });
     }
 
     /// Takes what happened.
@@ -198,14 +210,24 @@ impl Dispatch {
         }
     }
 
-    /// Compares the pools and limits with a new state of the functions.
-    pub(crate) fn follow(&self, context: &Arc<Context>, snapshot: &Snapshot) {
+    /// Follows the functions up to now.
+    pub(crate) fn follow(&self, context: &Arc<Context>) {
+        self.catch_up(&mut self.lock(), context);
+    }
+
+    /// Compares the pools and limits with the functions, if these have changed since the last time. Each arrival does it as well, so a limit that
+    /// was acknowledged holds for every later call.
+    fn catch_up(&self, core: &mut Core, context: &Arc<Context>) {
+        let snapshot = context.registry.snapshot();
+        if core.followed == Some(snapshot.revision) {
+            return;
+        }
+        core.followed = Some(snapshot.revision);
         let mut events = Vec::new();
-        let mut core = self.lock();
         let old: Vec<PoolKey> = core
             .pools
             .values()
-            .filter(|entry| !entry.obsolete && !is_current(snapshot, &entry.pool.version))
+            .filter(|entry| !entry.obsolete && !is_current(&snapshot, &entry.pool.version))
             .map(|entry| entry.pool.key)
             .collect();
         for pool in old {
@@ -236,7 +258,7 @@ impl Dispatch {
             }
         }
         for event in events {
-            self.handle_locked(&mut core, context, event);
+            self.handle_locked(core, context, event);
         }
         core.forget_pools();
     }
@@ -382,9 +404,10 @@ impl Core {
             Refusal::Obsolete => InvokeError::Changed,
             Refusal::StartFailed { .. } => {
                 let reason = self
-                    .by_revision
-                    .get(&version.revision)
-                    .and_then(|pool| self.pools.get(pool)?.failure.clone());
+                    .pools
+                    .values()
+                    .find(|entry| entry.pool.version.revision == version.revision)
+                    .and_then(|entry| entry.failure.clone());
                 InvokeError::Unavailable(
                     reason.unwrap_or_else(|| "no instance could be started".to_owned()),
                 )

@@ -58,5 +58,10 @@ pub(crate) fn environment(
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
     ];
     variables.extend(own.map(|(key, value)| (key.to_owned(), value)));
+    // Not defined for OS-only runtimes.
+    if recipe.family != "provided" {
+        let id = format!("AWS_Lambda_{}", config.runtime);
+        variables.insert("AWS_EXECUTION_ENV".to_owned(), id);
+    }
     variables
 }

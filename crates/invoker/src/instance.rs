@@ -12,17 +12,19 @@ mod ending;
 mod gauge;
 mod init;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, Sleep, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use warren_engine::Sandbox;
 use warren_model::{InstanceId, Outcome, RequestId};
 use warren_protocol::Claim;
-use warren_scheduler::{Event, Instance as Number};
+use warren_scheduler::{CallId, Event, Instance as Number};
+use warren_telemetry::report::Status;
 
 use self::gauge::MemoryGauge;
 use crate::{
@@ -42,7 +44,10 @@ const EXIT_NEWS: Duration = Duration::from_secs(1);
 /// How long output of a finished call may take to arrive before its END line is written without it.
 const OUTPUT_NEWS: Duration = Duration::from_millis(100);
 
-/// Lives the life of an instance: starts it, runs calls as ordered, ends it, and tells the scheduler of each step.
+/// Pauses between tries to remove an ended instance; its resources count as used meanwhile.
+const REMOVAL_PAUSES_S: [u64; 6] = [1, 2, 5, 10, 30, 60];
+
+/// Lives the life of an instance: starts it, runs calls as ordered, ends it, and tells the scheduler of each step. A panic ends the instance and nothing else.
 pub(crate) async fn live(
     context: Arc<Context>,
     pool: Arc<Pool>,
@@ -51,25 +56,53 @@ pub(crate) async fn live(
 ) {
     let id = InstanceId::random();
     let function = pool.version.function.as_str();
-    match Instance::start(&context, &pool, &id).await {
+    let started = AssertUnwindSafe(Instance::start(&context, &pool, &id))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| Err("the start of an instance panicked".to_owned()));
+    let mut instance = match started {
+        Ok(instance) => instance,
         Err(reason) => {
             tracing::warn!(function, instance = %id, reason, "an instance could not be started");
             context
                 .dispatch
                 .start_failed(&context, pool.key, number, reason);
+            return;
         }
-        Ok(mut instance) => {
-            tracing::debug!(function, instance = %id, evidence = instance.sandbox.evidence(), "an instance is ready");
-            context
-                .dispatch
-                .handle(&context, Event::Started { instance: number });
-            instance.serve(&context, number, orders).await;
-            if let Err(error) = instance.sandbox.kill().await {
-                tracing::error!(instance = %id, error = chain(&error), "an ended instance could not be removed; the next start of the server will");
-            }
-            context.dispatch.stopped(&context, number);
-        }
+    };
+    tracing::debug!(function, instance = %id, evidence = instance.sandbox.evidence(), "an instance is ready");
+    context
+        .dispatch
+        .handle(&context, Event::Started { instance: number });
+    let served = AssertUnwindSafe(instance.serve(&context, number, orders))
+        .catch_unwind()
+        .await;
+    if served.is_err() {
+        tracing::error!(function, instance = %id, "the task of an instance panicked");
+        let event = match instance.running.take() {
+            Some(call) => Event::Finished {
+                call,
+                instance: number,
+                reusable: false,
+            },
+            None => Event::Lost { instance: number },
+        };
+        context.dispatch.handle(&context, event);
     }
+    remove(&instance).await;
+    context.dispatch.stopped(&context, number);
+}
+
+async fn remove(instance: &Instance) {
+    let id = instance.sandbox.id();
+    for pause_s in REMOVAL_PAUSES_S {
+        let Err(error) = instance.sandbox.kill().await else {
+            return;
+        };
+        tracing::warn!(instance = %id, error = chain(&error), pause_s, "an ended instance could not be removed yet");
+        sleep(Duration::from_secs(pause_s)).await;
+    }
+    tracing::error!(instance = %id, "an ended instance could not be removed; the next start of the server will");
 }
 
 struct Instance {
@@ -87,6 +120,8 @@ struct Instance {
     init: Option<Duration>,
     /// Calls so far.
     calls: u32,
+    /// The call in progress.
+    running: Option<CallId>,
     /// When to look at the running call next.
     look: Pin<Box<Sleep>>,
 }
@@ -98,6 +133,7 @@ struct Ended {
     mark: Option<u32>,
     reusable: bool,
     memory_killed: bool,
+    status: Status,
 }
 
 impl Instance {
@@ -131,20 +167,12 @@ impl Instance {
                         .handle(context, Event::Lost { instance: number });
                 }
                 // Not sent to any runtime yet: another instance takes it.
-                Some(job) if !usable => {
-                    context.dispatch.handle(
-                        context,
-                        Event::Finished {
-                            call: job.call,
-                            instance: number,
-                            reusable: false,
-                        },
-                    );
-                    context.dispatch.arrive(context, job.invocation, job.reply);
-                }
+                Some(job) if !usable => context.dispatch.returned(context, job, number),
                 Some(job) => {
                     let call = job.call;
+                    self.running = Some(call);
                     usable = self.run(job).await;
+                    self.running = None;
                     context.dispatch.handle(
                         context,
                         Event::Finished {
@@ -182,6 +210,7 @@ impl Instance {
             timeout,
             // Bytes are shared, not copied.
             outcome: ended.outcome.clone(),
+            status: ended.status.clone(),
         };
         if invocation.tail {
             let tail = self.finish(&request, &mut report, &ended).await;
@@ -217,8 +246,7 @@ impl Instance {
     /// Kills the runtime if it lives, and waits for the news, which come after its last output.
     async fn end_runtime(&mut self) -> Life {
         if *self.life.borrow() == Life::Running {
-            // A dead control stream is seen by its reader.
-            let _ = self.control.kill().await;
+            self.control.kill();
         }
         self.runtime_end().await
     }
@@ -231,9 +259,7 @@ impl Instance {
     }
 
     fn oom_killed(&self) -> bool {
-        self.sandbox
-            .usage()
-            .is_some_and(|usage| usage.oom_kills > 0)
+        self.gauge.killed_since_begin(self.sandbox.as_ref())
     }
 }
 

@@ -57,9 +57,7 @@ impl Invoker {
                 let mut changes = context.registry.changes();
                 loop {
                     changes.mark_unchanged();
-                    context
-                        .dispatch
-                        .follow(&context, &context.registry.snapshot());
+                    context.dispatch.follow(&context);
                     if changes.changed().await.is_err() {
                         return;
                     }

@@ -43,6 +43,7 @@ pub(crate) struct CallReport {
     pub(crate) used_bytes: u64,
     pub(crate) timeout: Duration,
     pub(crate) outcome: Outcome<Bytes>,
+    pub(crate) status: Status,
 }
 
 impl Recorder {
@@ -60,6 +61,12 @@ impl Recorder {
 
     pub(crate) fn log_stream(&self) -> &str {
         &self.log_stream
+    }
+
+    /// A runtime begins; the one before, if any, has ended. Marks count from each runtime's start.
+    pub(crate) fn runtime_begins(&self) {
+        self.finish_lines(&mut self.lock());
+        self.mark.send_replace(0);
     }
 
     /// A call begins; its lines are gathered as well if the caller wants the tail.
@@ -106,13 +113,9 @@ impl Recorder {
     pub(crate) fn end(&self, request: &RequestId, call: &CallReport) -> Option<Vec<u8>> {
         let mut state = self.lock();
         self.finish_lines(&mut state);
-        let status = match &call.outcome {
-            Outcome::Failed(failure) => {
-                self.failure(&mut state, request, call, failure);
-                status(failure)
-            }
-            Outcome::Answer(_) | Outcome::Error(_) => Status::Success,
-        };
+        if let Outcome::Failed(failure) = &call.outcome {
+            self.failure(&mut state, request, call, failure);
+        }
         self.platform(&mut state, report::end(request));
         let report = Report {
             request,
@@ -120,19 +123,19 @@ impl Recorder {
             memory_mb: self.memory_mb,
             used_bytes: call.used_bytes,
             init: call.init,
-            status,
+            status: call.status.clone(),
         };
         self.platform(&mut state, report.line());
         state.tail.take().map(|tail| tail.into_tail().into())
     }
 
-    /// Init failed before a call.
-    pub(crate) fn init_failed(&self, duration: Duration, status: Status) {
+    /// Init failed, before a call or again inside one.
+    pub(crate) fn init_failed(&self, phase: InitPhase, duration: Duration, status: Status) {
         let mut state = self.lock();
         self.finish_lines(&mut state);
         let line = InitReport {
             duration,
-            phase: InitPhase::Init,
+            phase,
             status,
         };
         self.platform(&mut state, line.line());
@@ -190,13 +193,5 @@ impl Recorder {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
-    }
-}
-
-/// The status of a failed call in its REPORT line.
-pub(crate) fn status(failure: &Failure) -> Status {
-    match failure.kind {
-        FailureKind::TimedOut => Status::Timeout,
-        _ => Status::Error(failure.error_type.clone()),
     }
 }

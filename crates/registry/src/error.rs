@@ -64,6 +64,12 @@ pub enum RegistryError {
         /// Whose that is.
         function: FunctionName,
     },
+    /// `InvalidParameterValueException`.
+    #[error("reservations must leave {min_unreserved} concurrent calls unreserved")]
+    TooMuchReserved {
+        /// What must be left to functions without a reservation.
+        min_unreserved: u32,
+    },
     /// `ValidationException` or `InvalidParameterValueException`, as its kind says.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -76,10 +82,17 @@ pub enum RegistryError {
     /// The zip is not in order: `RequestEntityTooLargeException` for [`PackageError::ZipTooLarge`], else `InvalidParameterValueException`.
     #[error(transparent)]
     Package(#[from] PackageError),
-    /// `ServiceException`, 503 where it is [`StoreError::Unavailable`].
+    /// `ServiceException`, or `ServiceUnavailableException` where it is an outage.
     #[error("functions can't be stored or read")]
     Store(#[from] StoreError),
     /// `ServiceException`.
     #[error("code can't be stored or read")]
     Blobs(#[from] BlobError),
+}
+
+impl RegistryError {
+    /// Whether the store can't be reached now: another try may succeed.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unavailable { .. }))
+    }
 }

@@ -21,6 +21,8 @@ pub struct NewFunction {
     pub tags: Tags,
     /// Its routes, besides those of tags `warren:route`.
     pub routes: Vec<Route>,
+    /// The number of calls that are kept for it and limit it.
+    pub reserved_concurrency: Option<u32>,
     /// Whether version 1 is published with it.
     pub publish: bool,
 }

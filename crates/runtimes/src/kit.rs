@@ -54,6 +54,7 @@ impl Kit {
         digest.truncate(32);
 
         let kits = data_dir.join("kit");
+        sweep(&kits)?;
         let folder = kits.join(&digest);
         if folder.is_dir() {
             if !files.are_at(&folder) {
@@ -88,6 +89,26 @@ impl Kit {
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+}
+
+/// Removes `.<digest>-<pid>` folders of processes that are no more.
+fn sweep(kits: &Path) -> Result<(), FilesError> {
+    let entries = match fs::read_dir(kits) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        outcome => outcome.map_err(FilesError::io(kits))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(FilesError::io(kits))?;
+        let name = entry.file_name();
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix('.')?.rsplit_once('-'))
+            .and_then(|(_, pid)| pid.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn remove(folder: &Path) -> Result<(), FilesError> {
@@ -131,6 +152,8 @@ mod tests {
             }
         }
         fs::write(kit.agent(), "half").unwrap();
+        // Process numbers end at 4194304.
+        fs::create_dir(data.path().join("kit/.0123-4194305")).unwrap();
         let again = Kit::install(data.path(), &catalogue).unwrap();
         assert_eq!(again.folder(), kit.folder());
         assert_eq!(fs::read(again.agent()).unwrap(), AGENT);

@@ -29,6 +29,14 @@ pub enum Event {
         /// Whether the instance may take another call; otherwise it is stopped.
         reusable: bool,
     },
+    /// An instance was found dead before the call that it was given had begun: it is stopped, and the call, still accepted, runs elsewhere or waits as the
+    /// oldest of its pool. Answered like [`Event::Arrive`], but not refused for concurrency, an obsolete pool or a drain.
+    Returned {
+        /// The call.
+        call: CallId,
+        /// The instance that it was given to.
+        instance: Instance,
+    },
     /// An instance died by itself. Starting: like [`Event::StartFailed`]. Idle: it is stopped, to free what it held. Busy: it takes
     /// no further call and is stopped when its calls are [finished](Event::Finished).
     Lost {

@@ -58,6 +58,16 @@ impl Limits {
         Ok(())
     }
 
+    /// Counts a call again that was admitted before, whatever the limits are by now. Followed by one [`Self::release`].
+    pub(crate) fn readmit(&mut self, function: FunctionKey) {
+        let entry = self.functions.entry(function).or_default();
+        entry.in_flight += 1;
+        self.in_flight += 1;
+        if entry.reserved.is_none() {
+            self.unreserved_in_flight += 1;
+        }
+    }
+
     /// A counted call ended.
     pub(crate) fn release(&mut self, function: FunctionKey) {
         let Some(entry) = self.functions.get_mut(&function) else {

@@ -71,6 +71,11 @@ impl Pool {
         self.queue.push_back(Waiting { call, since: now });
     }
 
+    /// Puts a call that was given back before all others.
+    pub(crate) fn requeue(&mut self, call: CallId, since: Moment) {
+        self.queue.push_front(Waiting { call, since });
+    }
+
     pub(crate) fn dequeue(&mut self) -> Option<CallId> {
         self.queue.pop_front().map(|waiting| waiting.call)
     }

@@ -99,6 +99,7 @@ impl Scheduler {
                 instance,
                 reusable,
             } => self.finished(call, instance, reusable, actions),
+            Event::Returned { call, instance } => self.returned(call, instance, actions),
             Event::Lost { instance } => self.lost(instance, actions),
             Event::Stopped { instance } => self.stopped(instance, actions),
             Event::Obsolete { pool } => self.obsolete(pool, actions),
@@ -245,6 +246,37 @@ impl Scheduler {
             self.wake_at(deadline);
         }
         self.forget_if_over(key);
+        self.plan(actions);
+    }
+
+    fn returned(&mut self, call: CallId, instance: Instance, actions: &mut Vec<Action>) {
+        let Some((key, since, _, _)) = self.running(instance, call) else {
+            self.ignored += 1;
+            return;
+        };
+        if let Some(pool) = self.pools.get(&key) {
+            self.limits.readmit(pool.spec.function);
+        }
+        self.finished(call, instance, false, actions);
+        let Some(pool) = self.pools.get_mut(&key) else {
+            return;
+        };
+        if let Some(&free) = pool.free.back() {
+            let parallel = pool.spec.concurrency.get() as usize;
+            if self.instances.run(free, call, self.now) == parallel {
+                pool.free.pop_back();
+            }
+            actions.push(Action::Run {
+                call,
+                instance: free,
+            });
+            return;
+        }
+        pool.requeue(call, since);
+        self.waiting.entered(key, pool);
+        if let Some(deadline) = pool.deadline(self.settings.queue_wait, self.now) {
+            self.wake_at(deadline);
+        }
         self.plan(actions);
     }
 

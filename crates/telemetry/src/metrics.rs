@@ -15,21 +15,18 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds one.
-    pub fn increment(&self) {
+    fn increment(&self) {
         self.add(1);
     }
 
-    /// Adds several.
-    pub fn add(&self, count: u64) {
+    fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// The sum so far.
-    pub fn get(&self) -> u64 {
+    fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -60,14 +57,13 @@ const BOUNDS_US: [u64; 20] = [
 
 /// Durations, counted in fixed buckets.
 #[derive(Debug, Default)]
-pub struct Histogram {
+struct Histogram {
     buckets: [Counter; BOUNDS_US.len() + 1],
     sum_us: Counter,
 }
 
 impl Histogram {
-    /// Counts a duration.
-    pub fn observe(&self, duration: Duration) {
+    fn observe(&self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS_US.partition_point(|bound| *bound < micros);
         self.buckets[bucket].increment();
@@ -171,21 +167,15 @@ pub struct Now {
 pub struct Metrics {
     invocations: [Counter; Ended::ALL.len()],
     durations: Histogram,
-    inits: Histogram,
 }
 
 impl Metrics {
-    /// An invocation ended, after this time in the function (zero where it did not get there).
+    /// An invocation ended, after this time; that of one that was refused is not counted.
     pub fn invocation(&self, ended: Ended, duration: Duration) {
         self.invocations[ended as usize].increment();
         if ended != Ended::Throttled {
             self.durations.observe(duration);
         }
-    }
-
-    /// An instance became ready, this long after its start was asked for.
-    pub fn started(&self, duration: Duration) {
-        self.inits.observe(duration);
     }
 
     /// All of it in Prometheus' text format 0.0.4.
@@ -201,11 +191,12 @@ impl Metrics {
             page.sample("warren_invocations_total", &[("outcome", name)], &count);
         }
         let name = "warren_invocation_duration_seconds";
-        page.head(name, "histogram", "Time in the function per invocation.");
+        page.head(
+            name,
+            "histogram",
+            "Time from an invocation to its end, waiting and cold start included.",
+        );
         self.durations.render(name, &mut page);
-        let name = "warren_instance_start_seconds";
-        page.head(name, "histogram", "Time from a start to a ready instance.");
-        self.inits.render(name, &mut page);
 
         page.head("warren_instances", "gauge", "Instances by state.");
         for (state, count) in [
@@ -308,7 +299,6 @@ mod tests {
         metrics.invocation(Ended::Ok, Duration::from_micros(250));
         metrics.invocation(Ended::Ok, Duration::from_secs(2_000));
         metrics.invocation(Ended::Throttled, Duration::ZERO);
-        metrics.started(Duration::from_millis(300));
         let text = metrics.render(&Now {
             idle: 3,
             memory_mb: 128,
@@ -326,7 +316,6 @@ mod tests {
             "warren_invocation_duration_seconds_bucket{le=\"+Inf\"} 2",
             "warren_invocation_duration_seconds_sum 2000.00025",
             "warren_invocation_duration_seconds_count 2",
-            "warren_instance_start_seconds_count 1",
             "warren_instances{state=\"idle\"} 3",
             "warren_instances_memory_bytes 134217728",
             "warren_log_dropped_bytes_total 9",

@@ -28,8 +28,10 @@ use warren_telemetry::FunctionLogs;
 use self::data_dir::DataDir;
 use crate::settings::Settings;
 
-/// How long accepted calls may take to end after the signal to stop.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How long accepted calls may take to end after the signal to stop. With [`ANSWER`] it stays below the 30 s after which `warren_api` cuts connections.
+const DRAIN: Duration = Duration::from_secs(25);
+/// How long calls whose instance was ended at the stop may take to be answered.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// Runs the server until a signal ends it.
 pub(crate) fn serve(settings: Settings) -> anyhow::Result<()> {
@@ -43,6 +45,7 @@ pub(crate) fn serve(settings: Settings) -> anyhow::Result<()> {
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let data = DataDir::open(&settings.data_dir)?;
+    let max_instances = max_instances(settings.max_instances);
     let listener = bind(settings.listen, "--listen").await?;
     let routes_listener = bind(settings.routes_listen, "--routes-listen").await?;
     let stop = stop_signal()?;
@@ -51,7 +54,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let owner = Owner {
         server: store.server_id().await?,
         node: host::node_name(),
-        boot: u64::try_from(now().as_millis()).unwrap_or(0),
+        boot: data.raise_boot()?,
     };
     let keys = Keys::load_or_create(data.path())?;
     let account = Account::default();
@@ -60,10 +63,12 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     for rejected in catalogue.rejected() {
         tracing::warn!(error = %rejected, "a recipe was left out");
     }
+    let trees = Trees::new(&settings.cache_dir);
+    sweep(&trees).await;
     let launcher = Arc::new(Launcher {
         kit: Kit::install(data.path(), &catalogue)?,
         catalogue: Arc::clone(&catalogue),
-        trees: Trees::new(&settings.cache_dir),
+        trees,
         blobs: Arc::new(FileBlobs::open(&data.folder("blobs")?).await?),
         unpacked: Arc::new(Unpacked::open(&data.folder("code")?).await?),
         engines: engines.clone(),
@@ -84,12 +89,15 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         registry: registry.clone(),
         launcher,
         logs: logs.clone(),
-        settings: warren_scheduler::Settings::new(
-            settings
-                .memory_mb
-                .unwrap_or_else(host::memory_for_instances_mb),
-            settings.max_instances,
-        ),
+        settings: warren_scheduler::Settings {
+            account_concurrency: warren_registry::ACCOUNT_CONCURRENCY,
+            ..warren_scheduler::Settings::new(
+                settings
+                    .memory_mb
+                    .unwrap_or_else(host::memory_for_instances_mb),
+                max_instances,
+            )
+        },
     });
     let api = Api::new(registry, invoker.clone(), keys, account);
     let control = tokio::spawn(warren_api::serve_control(
@@ -118,36 +126,83 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
 
     stopped(stop).await;
     tracing::info!("stopping: accepted calls are finished first");
-    if !invoker.drain(DRAIN).await {
+    let drained = invoker.drain(DRAIN).await;
+    if !drained {
         tracing::warn!(limit = ?DRAIN, "calls were still running; they are ended now");
     }
     for engine in engines.values() {
-        engine.reap(&HashSet::new()).await?;
+        if let Err(error) = engine.reap(&HashSet::new()).await {
+            tracing::error!(error = chain(error), engine = %engine.name(), "instances may be left; the next start removes them");
+        }
     }
-    control.await.context("the control address ended badly")?;
-    routes.await.context("the routes address ended badly")?;
+    if !drained && !invoker.drain(ANSWER).await {
+        tracing::warn!(limit = ?ANSWER, "some ended calls were not answered");
+    }
+    let control = control.await.context("the control address ended badly");
+    let routes = routes.await.context("the routes address ended badly");
     logs.flush().await?;
-    Ok(())
+    control.and(routes)
+}
+
+/// The instances that were asked for, or as many as the limit of open files allows.
+fn max_instances(asked: u32) -> u32 {
+    let files = host::raise_open_files();
+    let possible = host::instances_for_files(files);
+    if asked > possible {
+        tracing::warn!(
+            asked,
+            possible,
+            files,
+            "fewer instances than --max-instances: raise the hard limit of open files (ulimit -Hn, or LimitNOFILE of the service)"
+        );
+    } else {
+        tracing::info!(files, instances = asked, "open files are enough");
+    }
+    asked.min(possible)
+}
+
+/// Removes what tree builds of dead processes left.
+async fn sweep(trees: &Trees) {
+    match trees.sweep().await {
+        Ok(0) => {}
+        Ok(swept) => tracing::info!(swept, "removed what cut tree builds left"),
+        Err(error) => {
+            tracing::warn!(
+                error = chain(error),
+                "what cut tree builds left could not be removed"
+            );
+        }
+    }
+}
+
+/// With its causes, on one line.
+fn chain(error: impl Into<anyhow::Error>) -> String {
+    format!("{:#}", error.into())
 }
 
 /// The engines of this host, cleaned of what an earlier run of this server left.
 async fn engines(data: &DataDir, owner: Owner) -> anyhow::Result<Engines> {
-    let docker = DockerEngine::connect(owner, data.folder("run")?, data.folder("disks")?)?;
+    let docker = DockerEngine::new(owner, data.folder("run")?, data.folder("disks")?);
     let docker: Arc<dyn Engine> = Arc::new(docker);
     match docker.probe().await {
-        Ok(found) => {
-            tracing::info!(detail = found.detail, "engine docker is usable");
-            let reaped = docker.reap(&HashSet::new()).await?;
-            if reaped != warren_engine::Reaped::default() {
-                tracing::info!(
-                    sandboxes = reaped.sandboxes,
-                    folders = reaped.folders,
-                    "removed what an earlier run left"
-                );
-            }
-        }
+        Ok(found) => tracing::info!(detail = found.detail, "engine docker is usable"),
         Err(unavailable) => {
             tracing::warn!(%unavailable, "engine docker can't be used: functions that need it are refused");
+        }
+    }
+    // Without a daemon too: folders and mounts go now, containers once it answers.
+    match docker.reap(&HashSet::new()).await {
+        Ok(reaped) if reaped == warren_engine::Reaped::default() => {}
+        Ok(reaped) => tracing::info!(
+            sandboxes = reaped.sandboxes,
+            folders = reaped.folders,
+            "removed what an earlier run left"
+        ),
+        Err(error) => {
+            tracing::warn!(
+                error = chain(error),
+                "what an earlier run left could not all be removed"
+            );
         }
     }
     Ok(Engines::from([(docker.name(), docker)]))

@@ -1,13 +1,18 @@
-//! What `warren serve` is told: by flag, by variable, or by `warren.toml` in the data folder or the working directory; in this order.
+//! What `warren serve` is told: by flag, by variable, or by `warren.toml` in the working directory, or else in the data folder; in this order.
 
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use serde::Deserialize;
+
+/// The settings file's name.
+const FILE: &str = "warren.toml";
+/// The data folder, if none is named.
+const DATA_DIR: &str = ".warren/data";
 
 /// Flags of `warren serve`; each has a variable and a key of the same name in `warren.toml`.
 #[derive(Debug, Args)]
@@ -30,7 +35,7 @@ pub(crate) struct ServeFlags {
     /// Where language trees are kept, shared by servers [default: ~/.cache/warren]
     #[arg(long, value_name = "DIR", env = "WARREN_CACHE")]
     cache_dir: Option<PathBuf>,
-    /// Another settings file than warren.toml
+    /// Another settings file than warren.toml in the working directory or the data folder
     #[arg(long, value_name = "FILE", env = "WARREN_CONFIG")]
     config: Option<PathBuf>,
 }
@@ -65,7 +70,10 @@ impl Settings {
         let file = match &flags.config {
             Some(path) => read(path)?
                 .with_context(|| format!("the settings file {} is not there", path.display()))?,
-            None => read(Path::new("warren.toml"))?.unwrap_or_default(),
+            None => match read(Path::new(FILE))? {
+                Some(file) => file,
+                None => of_data_dir(flags.data_dir.as_deref().unwrap_or(Path::new(DATA_DIR)))?,
+            },
         };
         Self::join(flags, file)
     }
@@ -81,7 +89,7 @@ impl Settings {
             data_dir: flags
                 .data_dir
                 .or(file.data_dir)
-                .unwrap_or_else(|| PathBuf::from(".warren/data")),
+                .unwrap_or_else(|| PathBuf::from(DATA_DIR)),
             listen: flags.listen.or(file.listen).unwrap_or(loopback(7070)),
             routes_listen: flags
                 .routes_listen
@@ -92,6 +100,19 @@ impl Settings {
             cache_dir,
         })
     }
+}
+
+/// The settings in the data folder; none if there is no file.
+fn of_data_dir(folder: &Path) -> anyhow::Result<File> {
+    let path = folder.join(FILE);
+    let file = read(&path)?.unwrap_or_default();
+    if file.data_dir.is_some() {
+        bail!(
+            "{} is in the data folder, so it can't name another: remove `data_dir` from it",
+            path.display()
+        );
+    }
+    Ok(file)
 }
 
 fn read(path: &Path) -> anyhow::Result<Option<File>> {
@@ -140,6 +161,18 @@ mod tests {
         assert_eq!(settings.max_instances, 9);
         assert_eq!(settings.data_dir, Path::new("/f"));
         assert_eq!(settings.routes_listen, "127.0.0.1:7071".parse().unwrap());
+    }
+
+    #[test]
+    fn the_data_folder_may_hold_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(of_data_dir(folder.path()).unwrap().max_instances, None);
+        let put = |text| std::fs::write(folder.path().join(FILE), text).unwrap();
+        put("max_instances = 7");
+        assert_eq!(of_data_dir(folder.path()).unwrap().max_instances, Some(7));
+        put("data_dir = '/elsewhere'");
+        let error = of_data_dir(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("data_dir"), "{error}");
     }
 
     #[test]

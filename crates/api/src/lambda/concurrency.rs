@@ -5,10 +5,8 @@ use std::collections::HashMap;
 use axum::body::Body;
 use http::{Response, StatusCode};
 use serde_json::json;
-use warren_model::{
-    FunctionName,
-    limits::{MAX_UNPACKED, MAX_ZIP},
-};
+use warren_model::limits::{MAX_UNPACKED, MAX_ZIP};
+use warren_registry::ACCOUNT_CONCURRENCY;
 
 use super::{
     answer,
@@ -21,10 +19,6 @@ use crate::state::Api;
 
 type Answered = Result<Response<Body>, LambdaError>;
 
-/// Lambda's default limit of concurrent calls of an account.
-const ACCOUNT_CONCURRENCY: u32 = 1000;
-/// What reservations must leave of it (Developer Guide, "Configuring reserved concurrency").
-const MIN_UNRESERVED: u32 = 100;
 /// Lambda's default limit of code kept (75 GB), which Warren reports and does not enforce.
 const TOTAL_CODE_SIZE: u64 = 80_530_636_800;
 
@@ -47,12 +41,6 @@ pub(super) async fn put(api: &Api, call: &Call) -> Answered {
             ),
         )
     })?;
-    let others = reserved(api, Some(target.name()));
-    if others.saturating_add(limit) > ACCOUNT_CONCURRENCY - MIN_UNRESERVED {
-        return Err(LambdaError::parameter(format!(
-            "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{MIN_UNRESERVED}]."
-        )));
-    }
     api.registry()
         .set_reserved_concurrency(target.name(), Some(limit))
         .await?;
@@ -79,20 +67,9 @@ pub(super) async fn delete(api: &Api, call: &Call) -> Answered {
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 
-/// What functions reserve together, one of them left out.
-fn reserved(api: &Api, except: Option<&FunctionName>) -> u32 {
-    api.registry()
-        .snapshot()
-        .functions
-        .iter()
-        .filter(|(name, _)| Some(*name) != except)
-        .filter_map(|(_, entry)| entry.function.reserved_concurrency)
-        .fold(0, u32::saturating_add)
-}
-
 pub(super) fn account_settings(api: &Api) -> Answered {
     let snapshot = api.registry().snapshot();
-    let reserved = reserved(api, None);
+    let reserved = snapshot.reserved_concurrency();
     // The same zip under several versions is kept, and counted, once.
     let code: HashMap<_, _> = snapshot
         .functions

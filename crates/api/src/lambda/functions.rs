@@ -89,6 +89,7 @@ pub(super) async fn create(api: &Api, call: Call) -> Answered {
             zip: code::required(zip)?,
             routes: routes_from_tags(&tags)?,
             tags,
+            reserved_concurrency: None,
             publish,
         })
         .await?;

@@ -6,7 +6,11 @@ use warren_model::Invalid;
 use warren_registry::{NotFound, NotReady, RegistryError};
 
 use super::error::{Code, LambdaError};
-use crate::{auth::AuthError, edge::BodyError};
+use crate::{
+    auth::AuthError,
+    edge::{BUSY_RETRY_AFTER_S, BodyError},
+    state::OUTAGE_RETRY_AFTER_S,
+};
 
 impl From<Invalid> for LambdaError {
     fn from(invalid: Invalid) -> Self {
@@ -56,6 +60,14 @@ impl From<RegistryError> for LambdaError {
             RegistryError::Runtime(_) | RegistryError::Refused(_) | RegistryError::Package(_) => {
                 Self::parameter(error.to_string())
             }
+            RegistryError::TooMuchReserved { min_unreserved } => Self::parameter(format!(
+                "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{min_unreserved}]."
+            )),
+            RegistryError::Store(_) | RegistryError::Blobs(_) if error.is_outage() => Self {
+                code: Code::ServiceUnavailableException,
+                retry_after_s: Some(OUTAGE_RETRY_AFTER_S),
+                ..internal(&error)
+            },
             RegistryError::Store(_) | RegistryError::Blobs(_) => internal(&error),
         }
     }
@@ -134,6 +146,13 @@ pub(super) fn unread_body(error: &BodyError, operation: &str) -> LambdaError {
             Code::RequestTimeoutException,
             "The request body did not arrive in time. Send it again.",
         ),
+        BodyError::Busy => LambdaError {
+            retry_after_s: Some(BUSY_RETRY_AFTER_S),
+            ..LambdaError::new(
+                Code::ServiceUnavailableException,
+                "Warren has no memory for another request body now. Try again.",
+            )
+        },
         BodyError::Broken => LambdaError::new(
             Code::InvalidRequestContentException,
             "The request body ended early. Send it again.",
@@ -177,7 +196,7 @@ mod tests {
         };
         let invalid = |value| Timeout::new(value).map(|_| ()).map_err(RegistryError::from);
         let route = || "GET /a".parse().unwrap();
-        let cases: [(LambdaError, Code, &str); 18] = [
+        let cases: [(LambdaError, Code, &str); 20] = [
             (
                 invalid(0).unwrap_err().into(),
                 Code::ValidationException,
@@ -242,6 +261,19 @@ mod tests {
                 "$LATEST (SnD+mqZDbgLC3qNA+9HjUuTvLYzmylKtJdS5VHH8i/I=)",
             ),
             (
+                RegistryError::TooMuchReserved {
+                    min_unreserved: 100,
+                }
+                .into(),
+                Code::InvalidParameterValueException,
+                "below its minimum value of [100].",
+            ),
+            (
+                unread_body(&BodyError::Busy, "Invoke"),
+                Code::ServiceUnavailableException,
+                "Try again",
+            ),
+            (
                 pending.into(),
                 Code::ResourceConflictException,
                 "state: Failed (why)",
@@ -304,6 +336,15 @@ mod tests {
         );
         let account = LambdaError::from(InvokeError::AccountConcurrency { limit: 1000 });
         assert_eq!(account.reason, Some("ConcurrentInvocationLimitExceeded"));
+    }
+
+    #[test]
+    fn an_outage_of_the_store_passes() {
+        let outage = warren_store::StoreError::Unavailable("secret".into());
+        let error = LambdaError::from(RegistryError::Store(outage));
+        assert_eq!(error.code, Code::ServiceUnavailableException);
+        assert_eq!(error.retry_after_s, Some(OUTAGE_RETRY_AFTER_S));
+        assert!(!error.message.contains("secret"));
     }
 
     #[test]

@@ -120,9 +120,11 @@ async fn answer(
         (Service::Lambda, _) => MAX_CONTROL_REQUEST,
     };
     let mut hash = Sha256::new();
-    let body = edge::read_body(&parts.headers, body, limit, |piece| hash.update(piece))
-        .await
-        .map_err(|error| mapping::unread_body(&error, name))?;
+    let body = edge::read_body(api.bodies(), &parts.headers, body, limit, |piece| {
+        hash.update(piece);
+    })
+    .await
+    .map_err(|error| mapping::unread_body(&error, name))?;
     claim.verify(&Digest::from_bytes(hash.finalize().into()), api.keys())?;
     if claim.service() == Service::Sts {
         return Ok(sts::answer(api, parts, &body, request_id));

@@ -35,14 +35,10 @@ pub(super) async fn create(
         zip,
         tags,
         routes: spec.routes.unwrap_or_default(),
+        reserved_concurrency: spec.reserved_concurrency.flatten(),
         publish: false,
     };
     api.registry().create(new).await?;
-    if let Some(reserved) = spec.reserved_concurrency {
-        api.registry()
-            .set_reserved_concurrency(&name, reserved)
-            .await?;
-    }
     Ok(Deployed {
         function: view::function(api, &*find::entry(api, name.as_str())?),
         created: true,

@@ -1,7 +1,7 @@
 //! Parts of requests, with refusals of this interface's kind.
 
 use axum::{
-    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    extract::{FromRef, FromRequest, FromRequestParts, Path, Query, Request},
     http::request::Parts,
 };
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use warren_model::limits::{MAX_CONTROL_REQUEST, MAX_SYNC_PAYLOAD, MAX_ZIP};
 
 use super::refusal::{Kind, Refusal};
-use crate::edge;
+use crate::{edge, state::Api};
 
 /// The function that the path names, as text.
 pub(super) struct Named(pub(super) String);
@@ -40,10 +40,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
 /// A body of JSON.
 pub(super) struct Json<T>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T>
+where
+    Api: FromRef<S>,
+{
     type Rejection = Refusal;
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
-        let bytes = read(request, MAX_CONTROL_REQUEST).await?;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let bytes = read(state, request, MAX_CONTROL_REQUEST).await?;
         match serde_json::from_slice(&bytes) {
             Ok(value) => Ok(Self(value)),
             Err(error) => {
@@ -58,21 +61,27 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 /// A body that is a zip.
 pub(super) struct Zip(pub(super) Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for Zip {
+impl<S: Send + Sync> FromRequest<S> for Zip
+where
+    Api: FromRef<S>,
+{
     type Rejection = Refusal;
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
         let limit = usize::try_from(MAX_ZIP).unwrap_or(usize::MAX);
-        Ok(Self(read(request, limit).await?))
+        Ok(Self(read(state, request, limit).await?))
     }
 }
 
 /// A body that is an event: JSON, or nothing.
 pub(super) struct Event(pub(super) Bytes);
 
-impl<S: Send + Sync> FromRequest<S> for Event {
+impl<S: Send + Sync> FromRequest<S> for Event
+where
+    Api: FromRef<S>,
+{
     type Rejection = Refusal;
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Refusal> {
-        let bytes = read(request, MAX_SYNC_PAYLOAD).await?;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let bytes = read(state, request, MAX_SYNC_PAYLOAD).await?;
         if !bytes.is_empty()
             && let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes)
         {
@@ -84,7 +93,11 @@ impl<S: Send + Sync> FromRequest<S> for Event {
     }
 }
 
-async fn read(request: Request, limit: usize) -> Result<Bytes, Refusal> {
+async fn read<S>(state: &S, request: Request, limit: usize) -> Result<Bytes, Refusal>
+where
+    Api: FromRef<S>,
+{
     let (parts, body) = request.into_parts();
-    Ok(edge::read_body(&parts.headers, body, limit, |_| {}).await?)
+    let api = Api::from_ref(state);
+    Ok(edge::read_body(api.bodies(), &parts.headers, body, limit, |_| {}).await?)
 }

@@ -2,10 +2,14 @@
 
 use warren_invoker::InvokeError;
 use warren_model::{Invalid, State};
-use warren_registry::{NotFound, NotReady, RegistryError};
+use warren_registry::{ACCOUNT_CONCURRENCY, NotFound, NotReady, RegistryError};
 
 use super::refusal::{Kind, Refusal};
-use crate::{auth::AuthError, edge::BodyError};
+use crate::{
+    auth::AuthError,
+    edge::{BUSY_RETRY_AFTER_S, BodyError},
+    state::OUTAGE_RETRY_AFTER_S,
+};
 
 /// The member of this interface that a member of Lambda's stands for.
 fn native_field(field: &str) -> &str {
@@ -63,6 +67,14 @@ impl From<BodyError> for Refusal {
                 Self::new(Kind::SlowBody, "The request body did not arrive in time.")
                     .next("Send it again.")
             }
+            BodyError::Busy => Self {
+                retry_after_s: Some(BUSY_RETRY_AFTER_S),
+                ..Self::new(
+                    Kind::Unavailable,
+                    "There is no memory for another request body now.",
+                )
+                .next(format!("Try again in {BUSY_RETRY_AFTER_S} s."))
+            },
             BodyError::Broken => {
                 Self::new(Kind::Invalid, "The request body ended early.").next("Send it again.")
             }
@@ -137,6 +149,18 @@ impl From<RegistryError> for Refusal {
                 Self::field(native_field(&refusal.field), refusal.reason)
             }
             RegistryError::Package(fault) => Self::field("code", fault.to_string()),
+            RegistryError::TooMuchReserved { min_unreserved } => Self::field(
+                "reserved_concurrency",
+                format!(
+                    "All reservations together must leave {min_unreserved} of {ACCOUNT_CONCURRENCY} concurrent calls unreserved."
+                ),
+            )
+            .next("Reserve less, or lower another function's reserved_concurrency."),
+            RegistryError::Store(_) | RegistryError::Blobs(_) if error.is_outage() => Self {
+                kind: Kind::Unavailable,
+                retry_after_s: Some(OUTAGE_RETRY_AFTER_S),
+                ..Self::internal(&error)
+            },
             RegistryError::Store(_) | RegistryError::Blobs(_) => Self::internal(&error),
         }
     }

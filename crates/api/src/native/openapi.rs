@@ -1,8 +1,13 @@
 use axum::Json as Answer;
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        RefOr, Required, Schema,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
+
+use warren_model::native::Problem;
 
 use super::{functions, health, host, invoke, logs, routes};
 
@@ -29,12 +34,13 @@ use super::{functions, health, host, invoke, logs, routes};
         health::health,
         document,
     ),
+    components(schemas(Problem)),
     tags(
         (name = "functions", description = "Functions, their invocations and logs."),
         (name = "server", description = "What the server has and serves."),
     ),
     security(("key" = [])),
-    modifiers(&Key),
+    modifiers(&Key, &Requirements),
 )]
 pub(super) struct Description;
 
@@ -54,6 +60,34 @@ impl Modify for Key {
             .components
             .get_or_insert_default()
             .add_security_scheme("key", SecurityScheme::Http(scheme));
+    }
+}
+
+/// What must be there, where the types say it otherwise.
+struct Requirements;
+
+impl Modify for Requirements {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        // No body stands for `{}`.
+        let invoke = description
+            .paths
+            .paths
+            .get_mut("/api/v1/functions/{name}/invoke")
+            .and_then(|path| path.post.as_mut())
+            .and_then(|operation| operation.request_body.as_mut());
+        if let Some(RefOr::T(body)) = invoke {
+            body.required = Some(Required::False);
+        }
+        // Clients read problems without it; this server always names the request.
+        let problem = description
+            .components
+            .as_mut()
+            .and_then(|components| components.schemas.get_mut("Problem"));
+        if let Some(RefOr::T(Schema::Object(problem))) = problem
+            && !problem.required.iter().any(|name| name == "request_id")
+        {
+            problem.required.push("request_id".to_owned());
+        }
     }
 }
 

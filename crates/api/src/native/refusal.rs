@@ -91,7 +91,7 @@ pub(super) struct Refusal {
 #[derive(IntoResponses)]
 #[response(status = "default", content_type = "application/problem+json")]
 #[expect(dead_code, reason = "describes the answer of every refusal")]
-pub(super) struct Refused(#[to_schema] Problem);
+pub(super) struct Refused(Problem);
 
 impl Refusal {
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {

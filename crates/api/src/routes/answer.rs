@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 use thiserror::Error;
 
@@ -71,16 +71,17 @@ pub(super) fn translate(answer: &Bytes) -> Result<Response<Full<Bytes>>, Malform
         let structured: Structured<'_> =
             serde_json::from_str(text).map_err(|_| Malformed::NotJson)?;
         if let Some(status) = structured.status {
-            return respond(status, &structured);
+            return respond(answer, status, &structured);
         }
         return Ok(bare(answer.clone()));
     }
     // A string is sent without its quotes, as API Gateway does.
-    match serde_json::from_str::<Value>(text) {
-        Ok(Value::String(content)) => Ok(bare(content.into())),
-        Ok(_) => Ok(bare(answer.clone())),
-        Err(_) => Err(Malformed::NotJson),
+    if text.trim_ascii_start().starts_with('"') {
+        let content: Text<'_> = serde_json::from_str(text).map_err(|_| Malformed::NotJson)?;
+        return Ok(bare(content.into_bytes(answer)));
     }
+    serde_json::from_str::<IgnoredAny>(text).map_err(|_| Malformed::NotJson)?;
+    Ok(bare(answer.clone()))
 }
 
 fn bare(body: Bytes) -> Response<Full<Bytes>> {
@@ -93,10 +94,11 @@ fn bare(body: Bytes) -> Response<Full<Bytes>> {
 }
 
 fn respond(
+    answer: &Bytes,
     status: &RawValue,
     structured: &Structured<'_>,
 ) -> Result<Response<Full<Bytes>>, Malformed> {
-    let body = body(structured)?;
+    let body = body(answer, structured)?;
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = parse_status(status)?;
     let headers = response.headers_mut();
@@ -143,31 +145,41 @@ fn member<'a, T: Deserialize<'a>>(
     .transpose()
 }
 
-fn body(structured: &Structured<'_>) -> Result<Bytes, Malformed> {
-    let text: Option<TextBody<'_>> = member(
+fn body(answer: &Bytes, structured: &Structured<'_>) -> Result<Bytes, Malformed> {
+    let text: Option<Text<'_>> = member(
         structured.body,
         "body",
         "a string; write objects as JSON text",
     )?;
-    let Some(TextBody(text)) = text else {
+    let Some(text) = text else {
         return Ok(Bytes::new());
     };
     let base64: Option<bool> = member(structured.base64, "isBase64Encoded", "true or false")?;
     match base64 {
         Some(true) => STANDARD
-            .decode(text.as_bytes())
+            .decode(text.0.as_bytes())
             .map(Bytes::from)
             .map_err(|_| Malformed::Member {
                 member: "body",
                 expected: "base64, since isBase64Encoded is true",
             }),
-        _ => Ok(Bytes::from(text.into_owned())),
+        _ => Ok(text.into_bytes(answer)),
     }
 }
 
 /// Borrowed where nothing is escaped.
 #[derive(Deserialize)]
-struct TextBody<'a>(#[serde(borrow)] Cow<'a, str>);
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    /// The text of a part of an answer, not copied where it was borrowed.
+    fn into_bytes(self, answer: &Bytes) -> Bytes {
+        match self.0 {
+            Cow::Borrowed(text) => answer.slice_ref(text.as_bytes()),
+            Cow::Owned(text) => text.into(),
+        }
+    }
+}
 
 fn single_headers(raw: Option<&RawValue>) -> Result<BTreeMap<String, Value>, Malformed> {
     Ok(member(raw, "headers", "an object of strings")?.unwrap_or_default())

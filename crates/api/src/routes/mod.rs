@@ -47,7 +47,7 @@ pub async fn serve_routes(listener: TcpListener, api: Api, shutdown: impl Future
             async move { Ok::<_, Infallible>(handle(&api, request, source).await) }
         })
     };
-    edge::serve(listener, make, shutdown).await;
+    edge::serve(listener, edge::CONNECTIONS, make, shutdown).await;
 }
 
 async fn handle(api: &Api, request: Request<Incoming>, source: IpAddr) -> Response<Full<Bytes>> {
@@ -88,7 +88,7 @@ async fn answer(
         }
         RouteMatch::NotFound => return Err(Refusal::not_found(method, path)),
     };
-    let body = edge::read_body(&parts.headers, body, MAX_SYNC_PAYLOAD, |_| {})
+    let body = edge::read_body(api.bodies(), &parts.headers, body, MAX_SYNC_PAYLOAD, |_| {})
         .await
         .map_err(|error| Refusal::body(&error))?;
     let account = api.account();
@@ -105,10 +105,13 @@ async fn answer(
         source,
         now: api.now(),
     };
-    let payload = Bytes::from(event.write());
+    let payload = event.write();
+    // The event has all of it.
+    drop(body);
     if payload.len() > MAX_SYNC_PAYLOAD {
         return Err(Refusal::event_too_large(payload.len()));
     }
+    let payload = api.bodies().hold(payload).ok_or_else(Refusal::no_memory)?;
     let trace = parts.headers.get("x-amzn-trace-id");
     let mut tries_left = TRIES;
     loop {
@@ -126,7 +129,7 @@ async fn answer(
             tail: false,
         };
         tries_left -= 1;
-        let completed = match api.invoker().invoke(invocation).await {
+        let completed = match api.invoke(invocation).await {
             Err(InvokeError::Changed) if tries_left > 0 => {
                 snapshot = api.registry().snapshot();
                 continue;

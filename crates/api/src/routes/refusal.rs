@@ -7,7 +7,7 @@ use warren_model::{Failure, FailureKind, Method, RequestId, limits::MAX_SYNC_PAY
 use warren_registry::NotReady;
 
 use super::answer::Malformed;
-use crate::edge::BodyError;
+use crate::edge::{BUSY_RETRY_AFTER_S, BodyError};
 
 /// Why a request to a route gets no answer of a function, as status and sentence.
 ///
@@ -95,11 +95,20 @@ impl Refusal {
                 StatusCode::REQUEST_TIMEOUT,
                 "Request Timeout: the body did not arrive in time.",
             ),
+            BodyError::Busy => Self::no_memory(),
             BodyError::Broken => Self::new(
                 StatusCode::BAD_REQUEST,
                 "Bad Request: the body ended early.",
             ),
         }
+    }
+
+    pub(super) fn no_memory() -> Self {
+        Self::later(
+            StatusCode::SERVICE_UNAVAILABLE,
+            BUSY_RETRY_AFTER_S,
+            "Service Unavailable: there is no memory for another request body now.",
+        )
     }
 
     pub(super) fn not_ready(error: &NotReady) -> Self {

@@ -243,6 +243,7 @@ async fn refusals() {
         Refusal::body(&BodyError::TooLarge(6_291_456)),
         Refusal::body(&BodyError::Slow),
         Refusal::body(&BodyError::Broken),
+        Refusal::body(&BodyError::Busy),
         Refusal::not_run(&InvokeError::FunctionConcurrency { limit: 1 }),
         Refusal::not_run(&InvokeError::AccountConcurrency { limit: 1000 }),
         Refusal::not_run(&InvokeError::HostBusy { retry_after_s: 7 }),

@@ -4,7 +4,8 @@ use bollard::{
     Docker,
     errors::Error,
     models::{
-        ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits,
+        ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig, Mount, MountType,
+        ResourcesUlimits,
     },
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
@@ -137,17 +138,43 @@ pub(super) async fn start(docker: &Docker, name: &str) -> Result<(), EngineError
         .map_err(EngineError::docker("start the container"))
 }
 
-/// PID 1 of the container as this host sees it; none if it has ended.
-pub(super) async fn pid(docker: &Docker, name: &str) -> Result<Option<u32>, EngineError> {
-    let found = docker
+/// What a container's PID 1 does.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Its id as this host sees it.
+    Runs(u32),
+    /// How it ended, in words.
+    Ended(String),
+}
+
+/// Asks what PID 1 of the container does.
+pub(super) async fn state(docker: &Docker, name: &str) -> Result<State, EngineError> {
+    let found = match docker
         .inspect_container(name, None::<InspectContainerOptions>)
         .await
-        .map_err(EngineError::docker("inspect the container"))?;
-    Ok(found
-        .state
-        .and_then(|state| state.pid)
-        .and_then(|pid| u32::try_from(pid).ok())
-        .filter(|pid| *pid != 0))
+    {
+        Err(Error::DockerResponseServerError {
+            status_code: 404, ..
+        }) => return Ok(State::Ended("the container is gone".to_owned())),
+        outcome => outcome.map_err(EngineError::docker("inspect the container"))?,
+    };
+    Ok(state_of(found.state.unwrap_or_default()))
+}
+
+fn state_of(found: ContainerState) -> State {
+    let pid = found.pid.and_then(|pid| u32::try_from(pid).ok());
+    if let Some(pid) = pid.filter(|pid| *pid != 0) {
+        return State::Runs(pid);
+    }
+    let mut words = format!("exit code {}", found.exit_code.unwrap_or_default());
+    if found.oom_killed == Some(true) {
+        words.push_str(", killed for memory");
+    }
+    if let Some(error) = found.error.filter(|error| !error.is_empty()) {
+        words.push_str(", ");
+        words.push_str(&error);
+    }
+    State::Ended(words)
 }
 
 /// Kills and removes it; one that is gone, or that somebody else is removing, counts as removed.
@@ -168,6 +195,26 @@ pub(super) async fn remove(docker: &Docker, name: &str) -> Result<(), EngineErro
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tells_how_a_container_ended() {
+        let runs = ContainerState {
+            pid: Some(7),
+            ..ContainerState::default()
+        };
+        assert_eq!(state_of(runs), State::Runs(7));
+        let ended = ContainerState {
+            pid: Some(0),
+            exit_code: Some(137),
+            oom_killed: Some(true),
+            error: Some(String::new()),
+            ..ContainerState::default()
+        };
+        assert_eq!(
+            state_of(ended),
+            State::Ended("exit code 137, killed for memory".into())
+        );
+    }
 
     #[test]
     fn processor_share_follows_memory() {

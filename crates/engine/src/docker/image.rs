@@ -1,9 +1,11 @@
 //! A language tree as an image of the daemon: imported once, named by its digest.
 
-use std::process::Stdio;
+use std::{collections::HashMap, path::Path, process::Stdio};
 
 use bollard::{
-    Docker, body_try_stream, errors::Error, query_parameters::CreateImageOptionsBuilder,
+    Docker, body_try_stream,
+    errors::Error,
+    query_parameters::{CreateImageOptionsBuilder, ListImagesOptionsBuilder},
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::unfold};
@@ -13,6 +15,8 @@ use warren_runtimes::Tree;
 use crate::EngineError;
 
 const REPOSITORY: &str = "warren/tree";
+/// Between the digest and the importing process in the name of an image that is not whole yet.
+const UNFINISHED: &str = "-unfinished-";
 /// Bytes of the archive sent at a time.
 const PIECE: usize = 256 << 10;
 
@@ -70,7 +74,7 @@ pub(super) async fn ensure(docker: &Docker, tree: &Tree, name: &str) -> Result<(
         }
     });
     // Under a name of its own first: a cut archive must never be found under the digest.
-    let unfinished = format!("{}-unfinished-{}", tree.digest, std::process::id());
+    let unfinished = format!("{}{UNFINISHED}{}", tree.digest, std::process::id());
     let options = CreateImageOptionsBuilder::new()
         .from_src("-")
         .repo(REPOSITORY)
@@ -108,4 +112,47 @@ pub(super) async fn ensure(docker: &Docker, tree: &Tree, name: &str) -> Result<(
         .await
         .map_err(EngineError::docker("remove the image's first name"))?;
     kept
+}
+
+/// Removes names that imports of dead processes of this host left.
+pub(super) async fn sweep(docker: &Docker) -> Result<(), EngineError> {
+    let ours = HashMap::from([(
+        "reference".to_owned(),
+        vec![format!("{REPOSITORY}:*{UNFINISHED}*")],
+    )]);
+    let options = ListImagesOptionsBuilder::new().filters(&ours).build();
+    let found = docker
+        .list_images(Some(options))
+        .await
+        .map_err(EngineError::docker("list images"))?;
+    for name in found.iter().flat_map(|image| &image.repo_tags) {
+        if importer(name).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            docker
+                .remove_image(
+                    name,
+                    None::<bollard::query_parameters::RemoveImageOptions>,
+                    None,
+                )
+                .await
+                .map_err(EngineError::docker("remove an unfinished image"))?;
+            tracing::info!(image = name, "removed what a cut import left");
+        }
+    }
+    Ok(())
+}
+
+/// The process that imports under this name; none if it is a finished image's.
+fn importer(name: &str) -> Option<u32> {
+    name.rsplit_once(UNFINISHED)?.1.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_who_imports() {
+        assert_eq!(importer("warren/tree:abc-unfinished-12"), Some(12));
+        assert_eq!(importer("warren/tree:abc"), None);
+    }
 }

@@ -9,7 +9,11 @@ mod reap;
 use std::{
     collections::HashSet,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -19,6 +23,7 @@ use warren_model::{Config, EngineName, InstanceId};
 use warren_protocol::StreamKind;
 use warren_runtimes::Tree;
 
+use self::container::State;
 use crate::{
     Capabilities, Engine, EngineError, Owner, Reaped, Refusal, Sandbox, SandboxSpec, Unavailable,
     Usage,
@@ -27,7 +32,8 @@ use crate::{
 
 /// Containers of one daemon.
 pub struct DockerEngine {
-    docker: Docker,
+    /// Found at the first need: the daemon's socket may not be there yet.
+    docker: OnceLock<Docker>,
     owner: Owner,
     /// Folders of instances.
     run: PathBuf,
@@ -36,23 +42,27 @@ pub struct DockerEngine {
     images: Mutex<HashSet<String>>,
     /// Removals at one time: a daemon asked to remove a hundred containers at once serves nobody meanwhile.
     removals: Arc<Semaphore>,
+    /// A reap could not reach the daemon: what an earlier run left is still there.
+    owed: AtomicBool,
 }
 
 /// Most containers that are removed at the same time.
 const REMOVALS: usize = 4;
+/// Between looks whether the agent still runs, while it is waited for.
+const LOOK: Duration = Duration::from_millis(100);
 
 impl DockerEngine {
     /// Uses the daemon of `DOCKER_HOST` or the default socket; nothing is asked of it yet. `run` holds the folders of instances, `templates` the formatted disks.
-    pub fn connect(owner: Owner, run: PathBuf, templates: PathBuf) -> Result<Self, EngineError> {
-        let docker = Docker::connect_with_defaults().map_err(EngineError::docker("be found"))?;
-        Ok(Self {
-            docker,
+    pub fn new(owner: Owner, run: PathBuf, templates: PathBuf) -> Self {
+        Self {
+            docker: OnceLock::new(),
             owner,
             run,
             disks: Disks::new(templates),
             images: Mutex::default(),
             removals: Arc::new(Semaphore::new(REMOVALS)),
-        })
+            owed: AtomicBool::new(false),
+        }
     }
 }
 
@@ -74,18 +84,21 @@ impl Engine for DockerEngine {
                 "Start the server as root (sudo)",
             ));
         }
-        let info = self.docker.info().await.map_err(|error| {
+        let silent = |error: bollard::errors::Error| {
             unavailable(
                 format!("No Docker daemon answers ({error})"),
                 "Run `make setup`, start the daemon, or set DOCKER_HOST",
             )
-        })?;
+        };
+        let docker = self.found().map_err(silent)?;
+        let info = docker.info().await.map_err(silent)?;
         if info.os_type.as_deref().is_some_and(|os| os != "linux") {
             return Err(unavailable(
                 "The Docker daemon runs other than Linux containers".to_owned(),
                 "Set DOCKER_HOST to a daemon of a Linux host",
             ));
         }
+        self.settle();
         let cgroup = info.cgroup_version.map(|version| version.to_string());
         Ok(Capabilities {
             detail: format!(
@@ -106,25 +119,33 @@ impl Engine for DockerEngine {
 
     async fn prepare(&self, tree: &Tree, config: &Config) -> Result<(), EngineError> {
         tokio::task::block_in_place(|| self.disks.prepare(config.ephemeral_storage))?;
-        self.import(tree).await
+        self.import(tree).await?;
+        self.settle();
+        Ok(())
     }
 
     async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError> {
-        let folder = InstanceFolder::create(&self.run, &spec.instance)?;
+        let docker = self.docker()?;
+        let (folder, channel) = tokio::task::block_in_place(|| self.folders(&spec.instance))?;
         let sandbox = Arc::new(DockerSandbox {
             id: spec.instance.clone(),
             name: container::name(&spec.instance),
-            docker: self.docker.clone(),
-            channel: Channel::create(folder.path(), &spec.instance)?,
+            docker,
+            channel,
             folder,
+            agent: spec.agent.clone(),
             start_limit: spec.start_limit,
             removals: Arc::clone(&self.removals),
             cgroup: OnceLock::new(),
+            pid: OnceLock::new(),
             container: OnceLock::new(),
             killed: Mutex::new(false),
         });
         match self.launch(&sandbox, &spec).await {
-            Ok(()) => Ok(sandbox),
+            Ok(()) => {
+                self.settle();
+                Ok(sandbox)
+            }
             Err(error) => {
                 if let Err(left) = sandbox.kill().await {
                     tracing::warn!(instance = %spec.instance, error = %left, "a failed start could not be cleaned up; the next start of the server will");
@@ -135,13 +156,66 @@ impl Engine for DockerEngine {
     }
 
     async fn reap(&self, keep: &HashSet<InstanceId>) -> Result<Reaped, EngineError> {
-        let reaped = reap::reap(&self.docker, &self.owner, &self.run, keep).await?;
-        tokio::spawn(reap::late(self.docker.clone(), self.owner.clone()));
+        let containers = match self.docker() {
+            Ok(docker) => reap::containers(&docker, &self.owner, keep).await,
+            Err(error) => Err(error),
+        };
+        self.owed.store(containers.is_err(), Ordering::Relaxed);
+        // Needs no daemon, so an absent one is no reason to leave it.
+        let folders = tokio::task::block_in_place(|| {
+            let swept = self.disks.sweep();
+            let folders = reap::folders(&self.run, keep);
+            swept.and(folders)
+        });
+        let reaped = Reaped {
+            sandboxes: containers?,
+            folders: folders?,
+        };
+        self.look_for_late();
         Ok(reaped)
     }
 }
 
 impl DockerEngine {
+    fn found(&self) -> Result<Docker, bollard::errors::Error> {
+        if let Some(docker) = self.docker.get() {
+            return Ok(docker.clone());
+        }
+        let found = Docker::connect_with_defaults()?;
+        Ok(self.docker.get_or_init(|| found).clone())
+    }
+
+    fn docker(&self) -> Result<Docker, EngineError> {
+        self.found().map_err(EngineError::docker("be found"))
+    }
+
+    /// Goes on with a reap that could not reach the daemon, now that it answers.
+    fn settle(&self) {
+        if self.owed.swap(false, Ordering::Relaxed) {
+            self.look_for_late();
+        }
+    }
+
+    fn look_for_late(&self) {
+        if let Ok(docker) = self.docker() {
+            tokio::spawn(reap::late(docker, self.owner.clone()));
+        }
+    }
+
+    /// The folder of an instance with its channel; nothing is left of it on an error. Blocking.
+    fn folders(&self, instance: &InstanceId) -> Result<(InstanceFolder, Channel), EngineError> {
+        let folder = InstanceFolder::create(&self.run, instance)?;
+        match Channel::create(folder.path(), instance) {
+            Ok(channel) => Ok((folder, channel)),
+            Err(error) => {
+                if let Err(left) = folder.remove() {
+                    tracing::warn!(%instance, error = %left, "a failed start could not be cleaned up; the next start of the server will");
+                }
+                Err(error)
+            }
+        }
+    }
+
     /// Has the daemon hold the tree as an image.
     async fn import(&self, tree: &Tree) -> Result<(), EngineError> {
         let name = image::name(tree);
@@ -149,7 +223,7 @@ impl DockerEngine {
         if images.contains(&name) {
             return Ok(());
         }
-        image::ensure(&self.docker, tree, &name).await?;
+        image::ensure(&self.docker()?, tree, &name).await?;
         images.insert(name);
         Ok(())
     }
@@ -165,23 +239,26 @@ impl DockerEngine {
                 .create(sandbox.folder.path(), spec.ephemeral_storage)
         })?;
         let body = container::body(spec, &self.owner, sandbox.channel.folder(), &disk);
-        let id = match container::create(&self.docker, &sandbox.name, body.clone()).await {
+        let id = match container::create(&sandbox.docker, &sandbox.name, body.clone()).await {
             Ok(id) => id,
             Err(error) if image::is_missing(&error) => {
                 // Somebody removed the image since it was imported.
                 self.images.lock().await.remove(&image::name(&spec.tree));
                 self.import(&spec.tree).await?;
-                container::create(&self.docker, &sandbox.name, body)
+                container::create(&sandbox.docker, &sandbox.name, body)
                     .await
                     .map_err(EngineError::docker("create the container"))?
             }
             Err(error) => return Err(EngineError::docker("create the container")(error)),
         };
         sandbox.container.get_or_init(|| id);
-        container::start(&self.docker, &sandbox.name).await?;
-        if let Some(pid) = container::pid(&self.docker, &sandbox.name).await?
-            && let Some(cgroup) = Cgroup::of_process(pid)
-        {
+        container::start(&sandbox.docker, &sandbox.name).await?;
+        let pid = match container::state(&sandbox.docker, &sandbox.name).await? {
+            State::Runs(pid) => pid,
+            State::Ended(state) => return Err(sandbox.agent_ended(state)),
+        };
+        sandbox.pid.get_or_init(|| pid);
+        if let Some(cgroup) = Cgroup::of_process(pid) {
             sandbox.cgroup.get_or_init(|| cgroup);
         } else {
             tracing::warn!(instance = %sandbox.id, "the sandbox's cgroup was not found: its memory can't be reported");
@@ -197,13 +274,45 @@ struct DockerSandbox {
     docker: Docker,
     folder: InstanceFolder,
     channel: Channel,
-    start_limit: std::time::Duration,
+    /// The agent's binary on the host.
+    agent: PathBuf,
+    start_limit: Duration,
     removals: Arc<Semaphore>,
     cgroup: OnceLock<Cgroup>,
+    /// The agent, as this host sees it; none before it was started.
+    pid: OnceLock<u32>,
     /// The container's id; none before it was created.
     container: OnceLock<String>,
     /// Whether it is gone; held while it is being removed.
     killed: Mutex<bool>,
+}
+
+impl DockerSandbox {
+    /// Returns once the agent has ended, with how; looks at this host first, so that a daemon with many starts isn't asked for nothing.
+    async fn ended(&self) -> EngineError {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let here = self
+                .pid
+                .get()
+                .is_some_and(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists());
+            if here {
+                continue;
+            }
+            // A daemon that doesn't answer says nothing about the agent.
+            if let Ok(State::Ended(state)) = container::state(&self.docker, &self.name).await {
+                return self.agent_ended(state);
+            }
+        }
+    }
+
+    fn agent_ended(&self, state: String) -> EngineError {
+        EngineError::AgentEnded {
+            sandbox: self.name.clone(),
+            state,
+            agent: self.agent.clone(),
+        }
+    }
 }
 
 #[async_trait]
@@ -218,11 +327,15 @@ impl Sandbox for DockerSandbox {
     }
 
     async fn open(&self, kind: StreamKind) -> Result<tokio::net::UnixStream, EngineError> {
-        self.channel.open(kind, self.start_limit).await
+        tokio::select! {
+            biased;
+            opened = self.channel.open(kind, self.start_limit) => opened,
+            ended = self.ended() => Err(ended),
+        }
     }
 
-    fn seal(&self) {
-        self.channel.seal();
+    fn seal(&self) -> Result<(), EngineError> {
+        self.channel.seal()
     }
 
     fn usage(&self) -> Option<Usage> {

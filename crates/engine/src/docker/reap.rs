@@ -9,8 +9,11 @@ use std::{
 use bollard::{Docker, models::ContainerSummary, query_parameters::ListContainersOptionsBuilder};
 use warren_model::InstanceId;
 
-use super::container::{self, LABEL_BOOT, LABEL_INSTANCE, LABEL_SERVER};
-use crate::{EngineError, Owner, Reaped, host};
+use super::{
+    container::{self, LABEL_BOOT, LABEL_INSTANCE, LABEL_SERVER},
+    image,
+};
+use crate::{EngineError, Owner, host};
 
 /// When to look again for containers of an earlier run, after a reap: the daemon goes on with what a killed server had asked of it.
 const LATE_LOOKS: [Duration; 4] = [
@@ -20,19 +23,21 @@ const LATE_LOOKS: [Duration; 4] = [
     Duration::from_secs(30),
 ];
 
-pub(super) async fn reap(
+/// Removes this owner's containers that are not kept, and image names that dead imports left; answers how many containers.
+pub(super) async fn containers(
     docker: &Docker,
     owner: &Owner,
-    run: &Path,
     keep: &HashSet<InstanceId>,
-) -> Result<Reaped, EngineError> {
+) -> Result<usize, EngineError> {
     let kept = |found: &ContainerSummary| {
         label(found, LABEL_INSTANCE).is_some_and(|id| keep.contains(&InstanceId::new(id)))
     };
-    Ok(Reaped {
-        sandboxes: remove_unless(docker, owner, kept).await?,
-        folders: folders(run, keep)?,
-    })
+    let removed = remove_unless(docker, owner, kept).await?;
+    if let Err(error) = image::sweep(docker).await {
+        // They cost disk space and nothing else.
+        tracing::warn!(%error, "unfinished images could not be removed");
+    }
+    Ok(removed)
 }
 
 /// Removes containers of earlier runs that the daemon makes after a reap; ends by itself.
@@ -87,7 +92,7 @@ async fn remove_unless(
 }
 
 /// Removes the folders of instances that are not kept, mounts and loop devices with them.
-fn folders(run: &Path, keep: &HashSet<InstanceId>) -> Result<usize, EngineError> {
+pub(super) fn folders(run: &Path, keep: &HashSet<InstanceId>) -> Result<usize, EngineError> {
     let mut removed = 0;
     let entries = std::fs::read_dir(run).map_err(EngineError::host("read the folder", run))?;
     for entry in entries {

@@ -45,7 +45,7 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// Mounts the folder at `parent/channel` and lays the start file.
+    /// Mounts the folder at `parent/channel` and lays the start file. On an error the caller removes `parent`. Blocking.
     pub fn create(parent: &Path, instance: &InstanceId) -> Result<Self, EngineError> {
         let folder = parent.join("channel");
         fs::create_dir(&folder).map_err(EngineError::host("create the folder", &folder))?;
@@ -121,15 +121,13 @@ impl Channel {
     }
 
     /// Makes the file system of the folder read-only, for the sandbox as well: nothing can be put in the socket's place.
-    pub fn seal(&self) {
-        let sealed = mount_remount(
+    pub fn seal(&self) -> Result<(), EngineError> {
+        mount_remount(
             &self.folder,
             MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC,
             "",
-        );
-        if let Err(error) = sealed {
-            tracing::warn!(instance = %self.instance, %error, "the channel folder could not be sealed");
-        }
+        )
+        .map_err(|errno| EngineError::host("seal the channel folder", &self.folder)(errno.into()))
     }
 
     /// Connects without following what the sandbox may have put there: the folder and the socket are opened by descriptor, and the connection goes through the descriptor.

@@ -49,6 +49,26 @@ impl Disks {
         Ok(point)
     }
 
+    /// Removes what a process left that died while it made a template, its mount first. Blocking.
+    pub fn sweep(&self) -> Result<(), EngineError> {
+        // While it is held, no folder is at work: the data folder belongs to one process.
+        let _making = self.making.lock().unwrap_or_else(|e| e.into_inner());
+        let entries = match fs::read_dir(&self.templates) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            outcome => outcome.map_err(EngineError::host("read the folder", &self.templates))?,
+        };
+        for entry in entries {
+            let path = entry
+                .map_err(EngineError::host("read the folder", &self.templates))?
+                .path();
+            // Templates are files, work is done in folders.
+            if path.is_dir() {
+                super::remove_folder(&path)?;
+            }
+        }
+        Ok(())
+    }
+
     fn template(&self, size: EphemeralStorage) -> Result<PathBuf, EngineError> {
         let path = self.templates.join(format!("{}.ext4", size.get()));
         if path.exists() {
@@ -78,7 +98,12 @@ impl Disks {
             .and_then(|()| fs::set_permissions(&point, fs::Permissions::from_mode(0o1777)));
         mounts::unmount_below(&point)?;
         emptied.map_err(EngineError::host("empty", &point))?;
-        fs::rename(&image, &path).map_err(EngineError::host("keep", &path))?;
+        // Whole on the disk before it has its name: a template is trusted for good.
+        File::open(&image)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| fs::rename(&image, &path))
+            .and_then(|()| File::open(&self.templates)?.sync_all())
+            .map_err(EngineError::host("keep", &path))?;
         Ok(path)
     }
 }
@@ -146,6 +171,19 @@ fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sweeps_folders_and_keeps_templates() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at(".tmpX/mount")).unwrap();
+        fs::write(at(".tmpX/image"), "half").unwrap();
+        fs::write(at("512.ext4"), "whole").unwrap();
+        Disks::new(folder.path().into()).sweep().unwrap();
+        assert!(!at(".tmpX").exists());
+        assert!(at("512.ext4").exists());
+        Disks::new(at("nowhere")).sweep().unwrap();
+    }
 
     #[test]
     fn copies_keep_data_and_holes() {

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use tokio::time::{Instant, timeout};
 use warren_model::{Outcome, RequestId, Timestamp};
 use warren_protocol::InvokeMeta;
+use warren_telemetry::report::Status;
 
 use super::{
     Ended, Instance, LOOK, OUTPUT_NEWS, ended,
@@ -26,12 +27,12 @@ impl Instance {
         deadline: Instant,
     ) -> Ended {
         let request = &invocation.request_id;
-        if !self.ready {
-            if let Err(ending) = self.init_again(deadline).await {
-                return self.ended_early(ending, request);
-            }
-            self.ready = true;
+        if !self.ready
+            && let Err(ending) = self.init_again(deadline).await
+        {
+            return self.ended_early(ending, request);
         }
+        self.gauge.begin();
         self.calls = self.calls.wrapping_add(1);
         let trace = invocation
             .trace
@@ -74,8 +75,7 @@ impl Instance {
                         if !armed {
                             armed = true;
                             let left = (deadline - now).as_millis() as u64 + AGENT_GRACE_MS;
-                            // A dead stream shows as the runtime's end.
-                            let _ = self.control.deadline(self.calls, Some(left)).await;
+                            self.control.deadline(self.calls, Some(left));
                         }
                         look.as_mut().reset((now + LOOK).min(deadline));
                     }
@@ -83,7 +83,7 @@ impl Instance {
             }
         };
         if armed && matches!(result, Ok(Ok(_))) {
-            let _ = self.control.deadline(self.calls, None).await;
+            self.control.deadline(self.calls, None);
         }
         match result {
             Ok(Ok((Reply::Answer(body), mark))) => Ended {
@@ -91,17 +91,25 @@ impl Instance {
                 mark: Some(mark),
                 reusable: true,
                 memory_killed: false,
+                status: Status::Success,
             },
             Ok(Ok((Reply::Error(body), mark))) => Ended {
                 outcome: Outcome::Error(body),
                 mark: Some(mark),
                 reusable: true,
                 memory_killed: false,
+                status: Status::Success,
             },
             Ok(Err(error)) => {
-                let life = self.runtime_end().await;
-                let killed = self.oom_killed();
-                self.ended_early(Ending::of_channel(error, life, killed), request)
+                let ending = match error {
+                    ChannelError::Closed | ChannelError::Io(_) => {
+                        let life = self.runtime_end().await;
+                        Ending::of_channel(error, life, self.oom_killed())
+                    }
+                    // The runtime lives, and is ended after its caller was told.
+                    ChannelError::Protocol(_) | ChannelError::TooLarge => Ending::Channel(error),
+                };
+                self.ended_early(ending, request)
             }
             Err(()) => self.ended_early(Ending::Deadline, request),
         }
@@ -109,6 +117,7 @@ impl Instance {
 
     fn ended_early(&self, ending: Ending, request: &RequestId) -> Ended {
         let memory_killed = ending.memory_killed();
+        let status = ending.status();
         let outcome = match ending {
             Ending::InitError(body) => Outcome::Error(body),
             other => Outcome::Failed(failure(&other, request, self.pool.version.config.timeout)),
@@ -118,6 +127,7 @@ impl Instance {
             mark: None,
             reusable: false,
             memory_killed,
+            status,
         }
     }
 }

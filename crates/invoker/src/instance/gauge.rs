@@ -11,6 +11,9 @@ const SHORT: Duration = Duration::from_millis(1);
 #[derive(Debug, Default)]
 pub(super) struct MemoryGauge {
     peak_bytes: u64,
+    /// Processes killed for memory by the last look, and by the last look before the running call.
+    oom_kills: u64,
+    oom_kills_before: u64,
     read: Option<Instant>,
 }
 
@@ -19,6 +22,7 @@ impl MemoryGauge {
     pub(super) fn sample(&mut self, sandbox: &dyn Sandbox) {
         if let Some(usage) = sandbox.usage() {
             self.peak_bytes = self.peak_bytes.max(usage.memory_bytes);
+            self.oom_kills = usage.oom_kills;
         }
         self.read = Some(Instant::now());
     }
@@ -29,5 +33,17 @@ impl MemoryGauge {
             self.sample(sandbox);
         }
         self.peak_bytes
+    }
+
+    /// A call, or Init, begins.
+    pub(super) fn begin(&mut self) {
+        self.oom_kills_before = self.oom_kills;
+    }
+
+    /// Whether a process was killed for memory since [`begin`](Self::begin). A kill during an earlier call was seen at that call's end.
+    pub(super) fn killed_since_begin(&self, sandbox: &dyn Sandbox) -> bool {
+        sandbox
+            .usage()
+            .is_some_and(|usage| usage.oom_kills > self.oom_kills_before)
     }
 }

@@ -7,6 +7,7 @@ use warren_engine::{EngineError, Sandbox};
 use warren_model::{InstanceId, Timestamp, limits::INIT_LIMIT};
 use warren_protocol::{Claim, Interface, StreamKind};
 use warren_runtimes::{Interface as RecipeInterface, RUNTIME_GID, RUNTIME_UID, Recipe};
+use warren_telemetry::report::InitPhase;
 
 use super::{Instance, LOOK, OUTPUT_NEWS, ended, ending::Ending, gauge::MemoryGauge};
 use crate::{
@@ -77,7 +78,7 @@ impl Instance {
         };
         let control = sandbox.open(StreamKind::Control).await?;
         let channel = CallChannel::new(sandbox.open(StreamKind::Call).await?);
-        sandbox.seal();
+        sandbox.seal()?;
         let recorder = Arc::new(Recorder::new(context.logs.clone(), version, log_stream));
         let control = Control::new(control, Arc::clone(&recorder));
         Ok(Self {
@@ -92,6 +93,7 @@ impl Instance {
             ready: false,
             init: None,
             calls: 0,
+            running: None,
             look: Box::pin(sleep(LOOK)),
         })
     }
@@ -105,16 +107,17 @@ impl Instance {
                 self.init = Some(begin.elapsed());
             }
             Err(ending) => {
-                self.recorder.init_failed(begin.elapsed(), ending.status());
+                self.recorder
+                    .init_failed(InitPhase::Init, begin.elapsed(), ending.status());
             }
         }
     }
 
     /// Claims, and waits until the runtime is ready.
     async fn init(&mut self, deadline: Instant) -> Result<(), Ending> {
-        if let Err(error) = self.control.claim(&self.claim).await {
-            return Err(Ending::Channel(ChannelError::from(error)));
-        }
+        self.gauge.begin();
+        self.recorder.runtime_begins();
+        self.control.claim(&self.claim);
         let mut life = self.life.clone();
         let outcome = tokio::select! {
             biased;
@@ -141,8 +144,23 @@ impl Instance {
         }
     }
 
-    /// Init once more, inside a call, on a new call stream.
+    /// Init once more, inside a call and its deadline, on a new call stream.
     pub(super) async fn init_again(&mut self, deadline: Instant) -> Result<(), Ending> {
+        let begin = Instant::now();
+        let outcome = timeout_at(deadline, self.restart(deadline))
+            .await
+            .unwrap_or(Err(Ending::Deadline));
+        match &outcome {
+            Ok(()) => self.ready = true,
+            Err(ending) => {
+                self.recorder
+                    .init_failed(InitPhase::Invoke, begin.elapsed(), ending.status());
+            }
+        }
+        outcome
+    }
+
+    async fn restart(&mut self, deadline: Instant) -> Result<(), Ending> {
         self.end_runtime().await;
         match self.sandbox.open(StreamKind::Call).await {
             Ok(stream) => self.channel = CallChannel::new(stream),

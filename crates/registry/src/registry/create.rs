@@ -7,7 +7,7 @@ use warren_model::{
 use warren_store::Record;
 
 use super::{Inner, preparation};
-use crate::{Created, Entry, NewFunction, RegistryError, routes, states};
+use crate::{Created, Entry, NewFunction, RegistryError, reservations, routes, states};
 
 impl Inner {
     pub(super) async fn create(
@@ -20,6 +20,7 @@ impl Inner {
             zip,
             tags,
             routes,
+            reserved_concurrency,
             publish,
         } = new;
         validate_tags(&tags)?;
@@ -61,7 +62,7 @@ impl Inner {
                 next_version: 1 + versions.len() as u64,
                 tags,
                 routes,
-                reserved_concurrency: None,
+                reserved_concurrency,
                 created: now,
             },
             ready: None,
@@ -72,6 +73,7 @@ impl Inner {
         if turn.snapshot.function(&name).is_some() {
             return Err(RegistryError::AlreadyExists { name });
         }
+        reservations::check(&turn.snapshot, None, reserved_concurrency)?;
         routes::check(&turn.snapshot, &name, &record.function.routes)?;
         let stored = self.parts.store.insert(&record).await;
         let entry = Entry::of(record);

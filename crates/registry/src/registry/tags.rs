@@ -7,7 +7,7 @@ use warren_model::{
 };
 
 use super::{Inner, Turn};
-use crate::{Entry, Guard, RegistryError, routes};
+use crate::{Entry, Guard, RegistryError, reservations, routes};
 
 impl Inner {
     pub(super) async fn set_reserved_concurrency(
@@ -17,6 +17,7 @@ impl Inner {
     ) -> Result<Arc<Function>, RegistryError> {
         let turn = self.turn().await?;
         let entry = turn.entry(name)?;
+        reservations::check(&turn.snapshot, Some(&entry), reserved)?;
         let mut function = Function::clone(&entry.function);
         function.reserved_concurrency = reserved;
         self.replace(turn, &entry, function).await

@@ -8,10 +8,13 @@ use tokio::sync::oneshot;
 use warren_model::FunctionName;
 
 use super::{Dropped, LogError, follow::Follower, segments::FileEnd};
-use crate::LogLine;
+use crate::{LogLine, Source};
 
 /// Empty rounds after which the writer sleeps until it is woken, instead of looking again after a pause.
 const ROUNDS_AWAKE: u32 = 50;
+
+/// The part of the queue that is kept for the platform's lines: START, END, REPORT.
+const PLATFORM_PART: usize = 8;
 
 /// What the writer is asked for; answered in the order of the lines around it.
 pub(super) enum Task {
@@ -40,6 +43,8 @@ pub(super) struct Queue {
 struct State {
     entries: Vec<Entry>,
     bytes: usize,
+    /// The same, by function.
+    shares: BTreeMap<FunctionName, usize>,
     dropped: BTreeMap<FunctionName, Dropped>,
     /// The writer waits for the first line, not for a pause to pass.
     asleep: bool,
@@ -79,6 +84,9 @@ impl Queue {
     }
 
     /// Adds lines, as far as they fit; answers what didn't.
+    ///
+    /// A function's output fits while the function takes no more than is left to the others, so that one that is noisy leaves them half of the queue. The
+    /// last part of it is for the platform's lines alone.
     pub(super) fn append(
         &self,
         function: &FunctionName,
@@ -86,14 +94,28 @@ impl Queue {
     ) -> Dropped {
         let mut dropped = Dropped::default();
         let mut state = self.state();
+        let mut share = state.shares.get(function).copied().unwrap_or_default();
+        let before = share;
         for line in lines {
-            if state.closed || state.bytes + line.weight() > self.most {
+            let weight = line.weight();
+            let left = self.most.saturating_sub(state.bytes);
+            let fits = match line.source {
+                Source::Platform => weight <= left,
+                Source::Stdout | Source::Stderr => {
+                    share + weight <= left.saturating_sub(self.most / PLATFORM_PART)
+                }
+            };
+            if state.closed || !fits {
                 dropped.lines += 1;
                 dropped.bytes += line.text.len() as u64;
                 continue;
             }
-            state.bytes += line.weight();
+            state.bytes += weight;
+            share += weight;
             state.entries.push(Entry::Line(function.clone(), line));
+        }
+        if share > before {
+            state.shares.insert(function.clone(), share);
         }
         if dropped.lines > 0 {
             let sum = state.dropped.entry(function.clone()).or_default();
@@ -145,6 +167,7 @@ impl Queue {
             .unwrap_or_else(PoisonError::into_inner);
         state.urgent = false;
         state.bytes = 0;
+        state.shares.clear();
         std::mem::swap(&mut state.entries, &mut batch.entries);
         std::mem::swap(&mut state.dropped, &mut batch.dropped);
         !(state.closed && batch.entries.is_empty() && batch.dropped.is_empty())

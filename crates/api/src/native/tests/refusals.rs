@@ -71,6 +71,10 @@ async fn each_refusal_names_its_member() {
             with(&|spec| spec.description = Some("x".repeat(257))),
         ),
         ("name", with(&|spec| spec.name = Some("other".to_owned()))),
+        (
+            "reserved_concurrency",
+            with(&|spec| spec.reserved_concurrency = Some(Some(901))),
+        ),
     ] {
         let refused = problem(client.deploy("hello", &asked).await);
         assert_eq!(refused.field.as_deref(), Some(field), "{refused:?}");

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use http::Method;
 use utoipa::OpenApi;
-use warren_client::{Client, Key, LogQuery};
+use warren_client::{Client, InvokeRequest, Key, LogQuery};
 use warren_model::native::{LogEvent, LogSource, Since};
 use warren_telemetry::LogLine;
 
@@ -35,6 +35,33 @@ async fn every_operation_is_there_and_closed_without_a_key() {
         }
     }
     assert_eq!(asked, 14);
+}
+
+#[tokio::test]
+async fn counts_are_served_to_scrapers() {
+    let world = World::start().await;
+    let mut asked = spec("x = 1");
+    asked.reserved_concurrency = Some(Some(0));
+    world.deploy("hello", &asked).await;
+    let call = InvokeRequest::default();
+    assert!(world.client.invoke("hello", call).await.is_err());
+    let answer = reqwest::get(format!("{}/metrics", world.url))
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(
+        answer.headers()["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    let text = answer.text().await.unwrap();
+    for line in [
+        "warren_invocations_total{outcome=\"ok\"} 0",
+        "warren_invocations_total{outcome=\"throttled\"} 1",
+        "warren_instances{state=\"idle\"} 0",
+        "warren_log_dropped_lines_total 0",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line}\n{text}");
+    }
 }
 
 #[tokio::test]

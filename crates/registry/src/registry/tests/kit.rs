@@ -123,6 +123,7 @@ pub(super) fn function(text: &str) -> NewFunction {
         zip: zip("1"),
         tags: BTreeMap::new(),
         routes: Vec::new(),
+        reserved_concurrency: None,
         publish: false,
     }
 }

@@ -177,3 +177,41 @@ async fn concurrency_is_reserved_and_given_back() {
     let none = registry.set_tags(&name("g"), BTreeMap::new()).await;
     assert!(matches!(none, Err(RegistryError::NotFound(_))));
 }
+
+#[tokio::test]
+async fn reservations_leave_some_for_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = World::new(&folder).open().await;
+    let reserving = |text: &str, reserved| {
+        let mut new = function(text);
+        new.reserved_concurrency = Some(reserved);
+        new
+    };
+    let created = registry.create(reserving("f", 500)).await.unwrap();
+    assert_eq!(created.function.reserved_concurrency, Some(500));
+    let refused = registry.create(reserving("g", 401)).await.unwrap_err();
+    assert!(matches!(
+        refused,
+        RegistryError::TooMuchReserved {
+            min_unreserved: 100
+        }
+    ));
+    assert!(registry.snapshot().function(&name("g")).is_none());
+    registry.create(function("g")).await.unwrap();
+    // Two that fit alone, at the same time: the second one is refused.
+    let (f, g) = (name("f"), name("g"));
+    let (one, other) = tokio::join!(
+        registry.set_reserved_concurrency(&f, Some(600)),
+        registry.set_reserved_concurrency(&g, Some(400)),
+    );
+    assert_ne!(one.is_ok(), other.is_ok());
+    registry
+        .set_reserved_concurrency(&f, Some(0))
+        .await
+        .unwrap();
+    registry
+        .set_reserved_concurrency(&g, Some(900))
+        .await
+        .unwrap();
+    assert_eq!(registry.snapshot().reserved_concurrency(), 900);
+}

@@ -446,3 +446,50 @@ fn several_calls_share_an_instance_where_the_pool_says_so() {
     assert_eq!(started(&driver.arrive(PoolKey(3))).len(), 1);
     assert_eq!(driver.finish(3, instance), [Action::Stop { instance }]);
 }
+
+#[test]
+fn a_call_that_was_given_back_keeps_its_place_and_its_admission() {
+    let mut driver = Driver::new();
+    let first = driver.warm(A, Duration::from_secs(5));
+    let call = CallId(driver.calls + 1);
+    assert_eq!(
+        driver.arrive(A),
+        [Action::Run {
+            call,
+            instance: first
+        }]
+    );
+    // Neither a limit that is reached by now nor a drain takes its admission away.
+    driver.send(Event::Limits {
+        function: FunctionKey(1),
+        reserved: Some(0),
+    });
+    driver.send(Event::Drain);
+    let actions = driver.send(Event::Returned {
+        call,
+        instance: first,
+    });
+    let started = match actions.as_slice() {
+        [
+            Action::Stop { instance },
+            Action::Start {
+                instance: started, ..
+            },
+        ] if *instance == first => *started,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        driver.send(Event::Started { instance: started }),
+        [Action::Run {
+            call,
+            instance: started
+        }]
+    );
+    assert_eq!(driver.scheduler.snapshot().in_flight, 1);
+    let ignored = driver.scheduler.snapshot().ignored;
+    driver.send(Event::Returned {
+        call,
+        instance: first,
+    });
+    assert_eq!(driver.scheduler.snapshot().ignored, ignored + 1);
+}
