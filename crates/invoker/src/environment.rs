@@ -40,10 +40,6 @@ pub(crate) fn environment(
         ("_HANDLER", config.handler.clone()),
         ("AWS_REGION", account.region.clone()),
         ("AWS_DEFAULT_REGION", account.region.clone()),
-        (
-            "AWS_EXECUTION_ENV",
-            format!("AWS_Lambda_{}", config.runtime),
-        ),
         ("AWS_LAMBDA_FUNCTION_NAME", name.to_owned()),
         ("AWS_LAMBDA_FUNCTION_VERSION", version.id.to_string()),
         (
@@ -64,4 +60,66 @@ pub(crate) fn environment(
         variables.insert("AWS_EXECUTION_ENV".to_owned(), id);
     }
     variables
+}
+
+#[cfg(test)]
+mod tests {
+    use warren_model::{Code, Config, Digest, RevisionId, State, Timestamp, VersionId};
+    use warren_runtimes::Catalogue;
+
+    use super::*;
+
+    fn version(runtime: &str) -> Version {
+        let set = BTreeMap::from([("LANG".to_owned(), "de".to_owned())]);
+        Version {
+            function: "f".parse().unwrap(),
+            id: VersionId::Latest,
+            revision: RevisionId::random(),
+            config: Config {
+                runtime: runtime.to_owned(),
+                handler: "app.handler".to_owned(),
+                role: String::new(),
+                description: String::new(),
+                timeout: Default::default(),
+                memory: Default::default(),
+                ephemeral_storage: Default::default(),
+                environment: warren_model::Environment::new(set).unwrap(),
+                engine: Default::default(),
+                network: Default::default(),
+                inert: Default::default(),
+            },
+            code: Code {
+                digest: Digest::of(b""),
+                size: 0,
+            },
+            state: State::Active,
+            state_reason: None,
+            last_update: None,
+            last_update_reason: None,
+            modified: Timestamp::default(),
+        }
+    }
+
+    fn of(runtime: &str) -> BTreeMap<String, String> {
+        let recipe = Catalogue::built_in()
+            .unwrap()
+            .resolve(runtime)
+            .unwrap()
+            .recipe;
+        environment(&version(runtime), &recipe, &Account::default(), "stream")
+    }
+
+    #[test]
+    fn the_owner_overrides_the_base_and_lambda_the_owner() {
+        let variables = of("python3.12");
+        assert_eq!(variables["LANG"], "de");
+        assert_eq!(variables["TZ"], ":UTC");
+        assert_eq!(variables["_HANDLER"], "app.handler");
+        assert_eq!(variables["AWS_EXECUTION_ENV"], "AWS_Lambda_python3.12");
+    }
+
+    #[test]
+    fn an_os_only_runtime_has_no_execution_environment() {
+        assert!(!of("provided.al2023").contains_key("AWS_EXECUTION_ENV"));
+    }
 }
