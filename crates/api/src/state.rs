@@ -16,6 +16,9 @@ use crate::{auth::Keys, edge::Budget};
 /// When a caller may try again whose request found the store unreachable, in seconds.
 pub(crate) const OUTAGE_RETRY_AFTER_S: u32 = 5;
 
+/// How often an interface begins a call whose version was replaced before it ran; each time it looks the function up again.
+pub(crate) const TRIES: u32 = 3;
+
 /// All that the HTTP interfaces call.
 #[derive(Clone)]
 pub struct Api(Arc<Parts>);

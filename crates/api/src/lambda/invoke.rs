@@ -14,14 +14,12 @@ use super::{
     error::{Code, LambdaError},
     target::Target,
 };
-use crate::state::Api;
+use crate::state::{Api, TRIES};
 
 /// Length of the log's end in an answer, in bytes (API reference, `LogResult`).
 const LOG_TAIL: usize = 4096;
 /// Largest client context, in bytes, base64 included (API reference, `ClientContext`).
 const MAX_CLIENT_CONTEXT: usize = 3583;
-/// How often a call is begun whose version was replaced before it ran.
-const TRIES: u32 = 3;
 
 pub(super) async fn invoke(api: &Api, call: Call) -> Result<Response<Body>, LambdaError> {
     let mut target = Target::find(api, call.parameter(0), call.query.get("Qualifier"))?;

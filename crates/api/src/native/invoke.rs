@@ -16,10 +16,7 @@ use super::{
     find::Found,
     refusal::{Refusal, Refused},
 };
-use crate::state::Api;
-
-/// How often a call is begun whose version was replaced before it ran.
-const TRIES: u32 = 3;
+use crate::state::{Api, TRIES};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -25,12 +25,13 @@ use warren_invoker::{Invocation, InvokeError};
 use warren_model::{Outcome, RequestId, RouteMatch, limits::MAX_SYNC_PAYLOAD};
 
 use self::{event::Event, refusal::Refusal};
-use crate::{edge, state::Api};
+use crate::{
+    edge,
+    state::{Api, TRIES},
+};
 
 /// Most bytes of headers, names and values together: API Gateway takes 10,240, and a proxy in front may add some.
 const MAX_HEADERS: usize = 16 * 1024;
-/// How often a call is begun whose version was replaced before it ran.
-const TRIES: u32 = 3;
 /// The request's id, under both names that clients look for.
 const REQUEST_IDS: [HeaderName; 2] = [
     HeaderName::from_static("x-amzn-requestid"),

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Invocation,
     call_channel::{ChannelError, Reply},
+    control::Life,
 };
 
 /// The agent's own deadline comes this much after the host's, which is the one that counts.
@@ -101,14 +102,12 @@ impl Instance {
                 status: Status::Success,
             },
             Ok(Err(error)) => {
-                let ending = match error {
-                    ChannelError::Closed | ChannelError::Io(_) => {
-                        let life = self.runtime_end().await;
-                        Ending::of_channel(error, life, self.oom_killed())
-                    }
-                    // The runtime lives, and is ended after its caller was told.
-                    ChannelError::Protocol(_) | ChannelError::TooLarge => Ending::Channel(error),
+                // A runtime that broke its stream may live, and is ended after its caller was told.
+                let life = match error {
+                    ChannelError::Closed | ChannelError::Io(_) => self.runtime_end().await,
+                    ChannelError::Protocol(_) | ChannelError::TooLarge => Life::Running,
                 };
+                let ending = Ending::of_channel(error, life, self.oom_killed());
                 self.ended_early(ending, request)
             }
             Err(()) => self.ended_early(Ending::Deadline, request),
