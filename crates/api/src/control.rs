@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The first address: `/healthz`, `/metrics`, the native API, and the Lambda API (with STS) under every path that nothing else has.
-pub fn control_router(api: Api, surroundings: Surroundings) -> Router {
+fn router(api: Api, surroundings: Surroundings) -> Router {
     let logs = surroundings.logs.clone();
     // Needs no key, as scrapers have none: it tells counts, and no name of a function.
     let metrics = async move |State(api): State<Api>| {
@@ -61,12 +61,15 @@ async fn close_after_refusal(request: Request<Body>, next: Next) -> Response {
     response
 }
 
-/// Serves a router until `shutdown`, with the limits of the edge.
+/// Serves the first address until `shutdown`, with the limits of the edge.
 pub async fn serve_control(
     listener: TcpListener,
-    router: Router,
+    api: Api,
+    surroundings: Surroundings,
     shutdown: impl Future<Output = ()>,
 ) {
+    let busy_poll = api.invoker().busy_poll().clone();
+    let router = router(api, surroundings);
     let make = |_peer| TowerToHyperService::new(router.clone());
-    edge::serve(listener, edge::CONNECTIONS, make, shutdown).await;
+    edge::serve(listener, edge::CONNECTIONS, busy_poll, make, shutdown).await;
 }

@@ -18,6 +18,7 @@ use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
 
 pub(crate) use budget::Budget;
 use patient::Patient;
+use warren_invoker::BusyPoll;
 
 /// Longest wait for a request's headers, an idle connection's next request included.
 const HEADER_TIME: Duration = Duration::from_secs(60);
@@ -162,6 +163,7 @@ async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B) {
 pub(crate) async fn serve<S, F, B>(
     listener: TcpListener,
     most: usize,
+    busy_poll: BusyPoll,
     make: impl Fn(SocketAddr) -> S,
     shutdown: impl Future<Output = ()>,
 ) where
@@ -205,7 +207,7 @@ pub(crate) async fn serve<S, F, B>(
         };
         // Without it small answers wait for the client's delayed acknowledgement; a socket that refuses it still works.
         let _ = stream.set_nodelay(true);
-        let stream = TokioIo::new(Patient::new(stream, WRITE_PAUSE));
+        let stream = TokioIo::new(busy_poll.attend(Patient::new(stream, WRITE_PAUSE)));
         let connection = connections.watch(http.serve_connection(stream, make(peer)));
         tokio::spawn(async move {
             let _place = place;
@@ -304,7 +306,8 @@ mod tests {
                 Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
             })
         };
-        let server = tokio::spawn(serve(listener, 1, make, std::future::pending()));
+        let busy_poll = BusyPoll::new(Duration::ZERO);
+        let server = tokio::spawn(serve(listener, 1, busy_poll, make, std::future::pending()));
         let ask = async || {
             let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
             client

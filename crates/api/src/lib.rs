@@ -10,7 +10,7 @@ mod routes;
 mod state;
 mod sts;
 
-pub use control::{control_router, serve_control};
+pub use control::serve_control;
 pub use native::Surroundings;
 pub use routes::serve_routes;
 pub use state::Api;

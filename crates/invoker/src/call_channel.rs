@@ -13,6 +13,8 @@ use warren_protocol::{
     CallEvent, CallStream, Decoder, InvokeMeta, ProtocolError, encode_body, encode_invoke_head,
 };
 
+use crate::{Attended, BusyPoll};
+
 /// Bytes to make room for at each read; a usual answer fits.
 const READ: usize = 16 << 10;
 /// Bytes of a body that are gathered before they are written.
@@ -50,16 +52,16 @@ pub(crate) enum Reply {
 }
 
 pub(crate) struct CallChannel {
-    stream: UnixStream,
+    stream: Attended<UnixStream>,
     decoder: Decoder,
     state: CallStream,
     out: Vec<u8>,
 }
 
 impl CallChannel {
-    pub(crate) fn new(stream: UnixStream) -> Self {
+    pub(crate) fn new(stream: UnixStream, busy_poll: &BusyPoll) -> Self {
         Self {
-            stream,
+            stream: busy_poll.attend(stream),
             decoder: Decoder::new(),
             state: CallStream::new(),
             out: Vec::new(),

@@ -28,7 +28,7 @@ use warren_telemetry::report::Status;
 
 use self::gauge::MemoryGauge;
 use crate::{
-    Completed,
+    BusyPoll, Completed,
     call_channel::CallChannel,
     control::{Control, Life},
     dispatch::{Job, Order, Pool},
@@ -107,6 +107,7 @@ async fn remove(instance: &Instance) {
 
 struct Instance {
     pool: Arc<Pool>,
+    busy_poll: BusyPoll,
     sandbox: Arc<dyn Sandbox>,
     control: Arc<Control>,
     life: watch::Receiver<Life>,

@@ -6,7 +6,7 @@ use warren_registry::Registry;
 use warren_scheduler::{Scheduler, Settings};
 use warren_telemetry::FunctionLogs;
 
-use crate::{Completed, Invocation, InvokeError, Launcher, dispatch::Dispatch};
+use crate::{BusyPoll, Completed, Invocation, InvokeError, Launcher, dispatch::Dispatch};
 
 /// What an invoker is made of.
 pub struct Parts {
@@ -18,6 +18,8 @@ pub struct Parts {
     pub logs: FunctionLogs,
     /// Limits of account and host.
     pub settings: Settings,
+    /// How sockets wait for short calls.
+    pub busy_poll: BusyPoll,
 }
 
 /// What every instance's task needs.
@@ -27,6 +29,7 @@ pub(crate) struct Context {
     pub(crate) launcher: Arc<Launcher>,
     pub(crate) logs: FunctionLogs,
     pub(crate) account: Account,
+    pub(crate) busy_poll: BusyPoll,
 }
 
 /// The data plane's handle; clones are the same invoker.
@@ -46,6 +49,7 @@ impl Invoker {
             launcher: parts.launcher,
             logs: parts.logs,
             account,
+            busy_poll: parts.busy_poll,
         });
         let timer = {
             let context = Arc::clone(&context);
@@ -73,6 +77,7 @@ impl Invoker {
     /// Runs an invocation to its end. The invocation does not depend on this future: dropping it loses the answer and nothing else.
     pub async fn invoke(&self, invocation: Invocation) -> Result<Completed, InvokeError> {
         let (reply, answer) = oneshot::channel();
+        let _counted = self.context.busy_poll.call();
         self.context
             .dispatch
             .arrive(&self.context, invocation, reply);
@@ -97,6 +102,11 @@ impl Invoker {
     /// Counts of instances and calls at this moment.
     pub fn counts(&self) -> warren_scheduler::Snapshot {
         self.context.dispatch.counts()
+    }
+
+    /// How sockets wait for short calls.
+    pub fn busy_poll(&self) -> &BusyPoll {
+        &self.context.busy_poll
     }
 
     /// How versions are made startable.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod busy_poll;
 mod call_channel;
 mod control;
 mod dispatch;
@@ -11,6 +12,7 @@ mod invoker;
 mod launch;
 mod recorder;
 
+pub use busy_poll::{Attended, BusyPoll};
 pub use invocation::{Completed, Invocation, InvokeError};
 pub use invoker::{Invoker, Parts};
 pub use launch::{Builds, Engines, Launcher};

@@ -23,7 +23,9 @@ use tokio::{
 use warren_engine::{
     Capabilities, Engine, EngineError, Reaped, Refusal, Sandbox, SandboxSpec, Unavailable, Usage,
 };
-use warren_invoker::{Builds, Completed, Engines, Invocation, InvokeError, Invoker, Launcher};
+use warren_invoker::{
+    Builds, BusyPoll, Completed, Engines, Invocation, InvokeError, Invoker, Launcher,
+};
 use warren_model::{
     Account, Config, EngineName, InstanceId, NetworkPolicy, Outcome, RequestId, State, Timestamp,
     Version,
@@ -237,6 +239,7 @@ impl World {
             registry: registry.clone(),
             launcher,
             logs: FunctionLogs::open(&path.join("logs")).unwrap(),
+            busy_poll: BusyPoll::new(Duration::from_micros(100)),
             settings: warren_scheduler::Settings::new(4_096, 16),
         });
         let name: warren_model::FunctionName = "f".parse().unwrap();

@@ -17,7 +17,7 @@ use tokio::{
 };
 use warren_api::{Api, auth::Keys};
 use warren_engine::{Engine, Owner, docker::DockerEngine};
-use warren_invoker::{Builds, Engines, Invoker, Launcher};
+use warren_invoker::{Builds, BusyPoll, Engines, Invoker, Launcher};
 use warren_model::{Account, Timestamp};
 use warren_package::{FileBlobs, Unpacked};
 use warren_registry::Registry;
@@ -98,18 +98,17 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
                 max_instances,
             )
         },
+        busy_poll: BusyPoll::new(settings.busy_poll),
     });
     let api = Api::new(registry, invoker.clone(), keys, account);
     let control = tokio::spawn(warren_api::serve_control(
         listener,
-        warren_api::control_router(
-            api.clone(),
-            warren_api::Surroundings {
-                logs: Some(logs.clone()),
-                routes_listen: Some(settings.routes_listen),
-                stopping: Some(stop.clone()),
-            },
-        ),
+        api.clone(),
+        warren_api::Surroundings {
+            logs: Some(logs.clone()),
+            routes_listen: Some(settings.routes_listen),
+            stopping: Some(stop.clone()),
+        },
         stopped(stop.clone()),
     ));
     let routes = tokio::spawn(warren_api::serve_routes(

@@ -40,6 +40,7 @@ const REQUEST_IDS: [HeaderName; 2] = [
 
 /// Serves the routes until `shutdown`, with the limits of the edge.
 pub async fn serve_routes(listener: TcpListener, api: Api, shutdown: impl Future<Output = ()>) {
+    let busy_poll = api.invoker().busy_poll().clone();
     let make = |peer: SocketAddr| {
         let api = api.clone();
         let source = peer.ip().to_canonical();
@@ -48,7 +49,7 @@ pub async fn serve_routes(listener: TcpListener, api: Api, shutdown: impl Future
             async move { Ok::<_, Infallible>(handle(&api, request, source).await) }
         })
     };
-    edge::serve(listener, edge::CONNECTIONS, make, shutdown).await;
+    edge::serve(listener, edge::CONNECTIONS, busy_poll, make, shutdown).await;
 }
 
 async fn handle(api: &Api, request: Request<Incoming>, source: IpAddr) -> Response<Full<Bytes>> {

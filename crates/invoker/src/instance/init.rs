@@ -77,12 +77,13 @@ impl Instance {
             processes: None,
         };
         let control = sandbox.open(StreamKind::Control).await?;
-        let channel = CallChannel::new(sandbox.open(StreamKind::Call).await?);
+        let channel = CallChannel::new(sandbox.open(StreamKind::Call).await?, &context.busy_poll);
         sandbox.seal()?;
         let recorder = Arc::new(Recorder::new(context.logs.clone(), version, log_stream));
         let control = Control::new(control, Arc::clone(&recorder));
         Ok(Self {
             pool: Arc::clone(pool),
+            busy_poll: context.busy_poll.clone(),
             life: control.life(),
             sandbox,
             control,
@@ -163,7 +164,7 @@ impl Instance {
     async fn restart(&mut self, deadline: Instant) -> Result<(), Ending> {
         self.end_runtime().await;
         match self.sandbox.open(StreamKind::Call).await {
-            Ok(stream) => self.channel = CallChannel::new(stream),
+            Ok(stream) => self.channel = CallChannel::new(stream, &self.busy_poll),
             Err(error) => {
                 tracing::warn!(instance = %self.sandbox.id(), error = chain(&error), "no new call stream");
                 return Err(Ending::Exited(Life::Gone, self.oom_killed()));

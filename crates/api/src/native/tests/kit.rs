@@ -23,7 +23,7 @@ use warren_runtimes::{Catalogue, Kit, Tree, Trees};
 use warren_store::SqliteStore;
 use warren_telemetry::FunctionLogs;
 
-use crate::{Api, Surroundings, auth::Keys, control_router, serve_control};
+use crate::{Api, Surroundings, auth::Keys, serve_control};
 
 /// An engine that runs nothing, and refuses to reach the internet.
 struct NoEngine;
@@ -135,6 +135,7 @@ impl World {
             launcher,
             logs: logs.clone(),
             settings: warren_scheduler::Settings::new(1_024, 4),
+            busy_poll: warren_invoker::BusyPoll::new(std::time::Duration::ZERO),
         });
         let keys = Keys::new("WARREN1".to_owned(), "secret".to_owned());
         let stop = watch::Sender::new(false);
@@ -143,15 +144,17 @@ impl World {
             routes_listen: Some("127.0.0.1:7071".parse().unwrap()),
             stopping: Some(stop.subscribe()),
         };
-        let router = control_router(
-            Api::new(registry, invoker, keys, Account::default()),
-            surroundings,
-        );
+        let api = Api::new(registry, invoker, keys, Account::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         Self {
             client: Client::new(&url, Some(&Key::new("WARREN1", "secret"))).unwrap(),
-            server: tokio::spawn(serve_control(listener, router, std::future::pending())),
+            server: tokio::spawn(serve_control(
+                listener,
+                api,
+                surroundings,
+                std::future::pending(),
+            )),
             url,
             logs,
             stop,
