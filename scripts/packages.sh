@@ -24,6 +24,8 @@ packages_missing() {
         have shellcheck || say shellcheck
         # The Bash recipe of the tests runs here too.
         have jq || say jq
+        # Its programs; the tests start servers of their own.
+        [ -n "$(find /usr/lib/postgresql -name initdb 2>/dev/null)" ] || say postgresql
     fi
     if [ "$purpose" = bench ]; then
         have wrk || say wrk
@@ -57,7 +59,7 @@ packages_size() {
 
 # packages_install "NAME...": and remembers what came along.
 packages_install() {
-    local words=() before after
+    local words=() install=() before after
     mapfile -t words < <(tr ' ' '\n' <<<"$1")
     if ! debian_like; then
         warn "This system has no apt. Install with its own package manager what these Debian packages bring, then run this again:"
@@ -69,11 +71,22 @@ packages_install() {
     fi
     before=$(packages_all)
     need_root "installing Debian packages"
+    install=(logged packages as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "${words[@]}")
+    if [[ " ${words[*]} " == *" postgresql "* ]]; then install=(without_cluster "${install[@]}"); fi
     logged apt-update as_root apt-get update
-    logged packages as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get install --yes --no-install-recommends "${words[@]}"
+    "${install[@]}"
     after=$(packages_all)
     comm -13 <(printf '%s\n' "$before") <(printf '%s\n' "$after") >>"$PACKAGES_INSTALLED"
+}
+
+# without_cluster COMMAND...: Debian's package postgresql makes and starts a database cluster when it is first installed; nobody here needs one.
+without_cluster() {
+    local setting=/etc/postgresql-common/createcluster.d/warren.conf status=0
+    as_root mkdir -p "${setting%/*}"
+    say "create_main_cluster = false" | as_root tee "$setting" >/dev/null
+    "$@" || status=$?
+    as_root rm -f "$setting"
+    return "$status"
 }
 
 packages_all() {

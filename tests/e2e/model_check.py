@@ -17,6 +17,7 @@ COMMON_ERRORS = {
     "MissingAuthenticationTokenException": 403,
     "RequestEntityTooLargeException": 413,
     "SerializationException": 400,
+    "ServiceUnavailableException": 503,
     "UnknownOperationException": 404,
     "UnrecognizedClientException": 403,
     "ValidationException": 400,

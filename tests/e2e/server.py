@@ -31,10 +31,11 @@ def free_port():
 
 
 class Warren:
-    """One server process and its clients."""
+    """One server process and its clients; `settings` are variables for it."""
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, **settings):
         self.folder = folder
+        self.settings = settings
         self.log_path = folder.parent / (folder.name + ".log")
         self.control = ("127.0.0.1", free_port())
         self.routes = ("127.0.0.1", free_port())
@@ -56,6 +57,7 @@ class Warren:
                 + ["--routes-listen", "%s:%d" % self.routes],
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **self.settings},
             )
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:

@@ -91,8 +91,21 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
-    /// Whether the store can't be reached now: another try may succeed.
-    pub fn is_outage(&self) -> bool {
-        matches!(self, Self::Store(StoreError::Unavailable { .. }))
+    /// What clients are told where the store can't make a change now and another try may succeed: `ServiceUnavailableException`.
+    pub fn outage(&self) -> Option<String> {
+        match self {
+            Self::Store(StoreError::Unavailable(_)) => Some(
+                "Warren can't reach its database now: nothing can be created or changed until it is back, functions can be called as before."
+                    .to_owned(),
+            ),
+            Self::Store(StoreError::Conflict { .. }) => Some(
+                "Another writer changed the database at this moment. Nothing was changed; Warren reads what is there now."
+                    .to_owned(),
+            ),
+            Self::Store(StoreError::Owned { holder }) => Some(format!(
+                "The database belongs to another Warren now ({holder}): this one calls functions and changes nothing any more. Ask that one, or restart this one when that one has ended."
+            )),
+            _ => None,
+        }
     }
 }

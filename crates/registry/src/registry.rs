@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod follow;
 mod preparation;
 mod publish;
 mod removal;
@@ -90,6 +91,7 @@ impl Registry {
         });
         removal::start(&inner).await;
         preparation::resume(&inner);
+        follow::start(&inner);
         Ok(Self { inner })
     }
 
@@ -266,17 +268,23 @@ impl Inner {
     async fn turn(self: &Arc<Self>) -> Result<Turn<'_>, RegistryError> {
         let turn = self.turn.lock().await;
         if self.doubtful.load(Ordering::Acquire) {
-            let snapshot = read(self.parts.store.as_ref(), &self.account).await?;
-            self.show(snapshot);
-            self.doubtful.store(false, Ordering::Release);
-            // The change in doubt may have been one that begins a preparation.
-            preparation::resume(self);
+            self.reload().await?;
         }
         Ok(Turn {
             inner: self,
             snapshot: self.snapshot.load_full(),
             _turn: turn,
         })
+    }
+
+    /// Reads everything again, in the turn of the caller.
+    async fn reload(self: &Arc<Self>) -> Result<(), StoreError> {
+        let snapshot = read(self.parts.store.as_ref(), &self.account).await?;
+        self.show(snapshot);
+        self.doubtful.store(false, Ordering::Release);
+        // What was not known before may be in preparation.
+        preparation::resume(self);
+        Ok(())
     }
 
     /// Publishes a snapshot, then its revision.

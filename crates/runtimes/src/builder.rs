@@ -246,6 +246,8 @@ impl<T: Fn(String)> Run<'_, T> {
     async fn script(&self, folder: &Path) -> Result<(), StepError> {
         let mut script = Command::new("bash");
         script
+            // It may hold a password.
+            .env_remove("WARREN_DATABASE")
             .env("PATH", host_path())
             .arg(format!("./{BUILD_FILE}"))
             .arg(self.root)

@@ -21,6 +21,18 @@ pub enum StoreError {
         /// The function, version or route.
         what: String,
     },
+    /// Another process owns the database.
+    #[error("the database is in use by another Warren ({holder})")]
+    Owned {
+        /// Who that is, as it called itself.
+        holder: String,
+    },
+    /// A database's address that is none. The address itself is not shown: it may hold a password.
+    #[error("the address of the database is not in order: {problem}")]
+    Address {
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A row that can't be read as what it stands for.
     #[error("the row '{row}' of the table {table} is damaged in the column {column}: {problem}")]
     Corrupt {

@@ -1,15 +1,22 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod backend;
+mod changes;
 mod error;
+mod migrations;
+mod postgres;
 mod record;
 mod rows;
 mod sqlite;
+mod statement;
 mod store;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
+mod tables;
 
 pub use error::StoreError;
+pub use postgres::{Address, PostgresStore};
 pub use record::{Contents, Record};
 pub use sqlite::SqliteStore;
 pub use store::Store;

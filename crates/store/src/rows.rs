@@ -10,36 +10,59 @@ use warren_model::{
 };
 
 use crate::StoreError;
+use crate::statement::Value;
 
 /// What the column `version` says of the last `$LATEST` that was prepared.
 pub(crate) const READY: &str = "$READY";
 
-/// The columns of `versions` as the database gives them.
-#[derive(Debug, sqlx::FromRow)]
-pub(crate) struct VersionRow {
-    pub(crate) function: String,
-    pub(crate) version: String,
-    pub(crate) revision: String,
-    pub(crate) runtime: String,
-    pub(crate) handler: String,
-    pub(crate) role: String,
-    pub(crate) description: String,
-    pub(crate) timeout_s: i64,
-    pub(crate) memory_mb: i64,
-    pub(crate) storage_mb: i64,
-    pub(crate) environment: String,
-    pub(crate) engine: String,
-    pub(crate) network: String,
-    pub(crate) inert: String,
-    pub(crate) code_digest: String,
-    pub(crate) code_size: i64,
-    pub(crate) state: String,
-    pub(crate) state_reason_code: Option<String>,
-    pub(crate) state_reason_message: Option<String>,
-    pub(crate) last_update: Option<String>,
-    pub(crate) last_update_reason_code: Option<String>,
-    pub(crate) last_update_reason_message: Option<String>,
-    pub(crate) modified_ms: i64,
+/// Declares the row once: its members are the columns, their order is that of the values.
+macro_rules! row {
+    ($(#[$attribute:meta])* $name:ident { $($column:ident: $kind:ty,)+ }) => {
+        $(#[$attribute])*
+        pub(crate) struct $name {
+            $(pub(crate) $column: $kind,)+
+        }
+
+        impl $name {
+            /// The names of the columns.
+            pub(crate) const COLUMNS: &[&str] = &[$(stringify!($column),)+];
+
+            /// Their values.
+            pub(crate) fn into_values(self) -> Vec<Value> {
+                vec![$(self.$column.into(),)+]
+            }
+        }
+    };
+}
+
+row! {
+    /// The columns of `versions` as the database gives them.
+    #[derive(Debug, sqlx::FromRow)]
+    VersionRow {
+        function: String,
+        version: String,
+        revision: String,
+        runtime: String,
+        handler: String,
+        role: String,
+        description: String,
+        timeout_s: i64,
+        memory_mb: i64,
+        storage_mb: i64,
+        environment: String,
+        engine: String,
+        network: String,
+        inert: String,
+        code_digest: String,
+        code_size: i64,
+        state: String,
+        state_reason_code: Option<String>,
+        state_reason_message: Option<String>,
+        last_update: Option<String>,
+        last_update_reason_code: Option<String>,
+        last_update_reason_message: Option<String>,
+        modified_ms: i64,
+    }
 }
 
 /// Where a damaged value was found.

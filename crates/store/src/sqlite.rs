@@ -1,18 +1,19 @@
 //! The store in one SQLite file.
 
 mod open;
-mod read;
-mod write;
 
 use std::path::Path;
 
 use async_trait::async_trait;
 use sqlx::{Row, Sqlite, SqlitePool, Transaction};
-use warren_model::{Function, FunctionName, ServerId, Version, VersionId};
+use warren_model::ServerId;
 
-use crate::{Contents, Record, Store, StoreError, rows};
+use crate::backend::Backend;
+use crate::statement::Statement;
+use crate::tables::{self, Tables};
+use crate::{StoreError, rows};
 
-/// A [`Store`] in one SQLite file: write-ahead log, full synchronisation, one connection, which is the one writer.
+/// A [`Store`](crate::Store) in one SQLite file: write-ahead log, full synchronisation, one connection, which is the one writer.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     pool: SqlitePool,
@@ -30,10 +31,6 @@ impl SqliteStore {
     pub async fn close(&self) {
         self.pool.close().await;
     }
-
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
-    }
 }
 
 /// Raises the global revision as the last step of a change, and commits.
@@ -48,78 +45,26 @@ async fn commit(mut transaction: Transaction<'static, Sqlite>) -> Result<u64, St
 }
 
 #[async_trait]
-impl Store for SqliteStore {
-    async fn load(&self) -> Result<Contents, StoreError> {
+impl Backend for SqliteStore {
+    async fn tables(&self) -> Result<Tables, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        let contents = read::contents(&mut transaction).await?;
+        let tables = tables::read!(&mut *transaction);
         transaction.commit().await?;
-        Ok(contents)
+        Ok(tables)
     }
 
-    async fn insert(&self, record: &Record) -> Result<u64, StoreError> {
-        let mut transaction = self.begin().await?;
-        write::insert_function(&mut transaction, &record.function).await?;
-        write::belongings(&mut transaction, &record.function, record.ready.as_ref()).await?;
-        for version in &record.versions {
-            write::version(&mut transaction, version, &version.id.to_string()).await?;
+    async fn change(&self, statements: Vec<Statement>) -> Result<u64, StoreError> {
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        for statement in &statements {
+            let done = statement.query().execute(&mut *transaction).await;
+            statement.judge(done.map(|done| done.rows_affected()))?;
         }
         commit(transaction).await
     }
 
-    async fn replace(
-        &self,
-        function: &Function,
-        ready: Option<&Version>,
-    ) -> Result<u64, StoreError> {
-        let mut transaction = self.begin().await?;
-        write::update_function(&mut transaction, function).await?;
-        write::belongings(&mut transaction, function, ready).await?;
-        commit(transaction).await
-    }
-
-    async fn publish(
-        &self,
-        function: &Function,
-        ready: Option<&Version>,
-        version: &Version,
-    ) -> Result<u64, StoreError> {
-        let mut transaction = self.begin().await?;
-        write::update_function(&mut transaction, function).await?;
-        write::belongings(&mut transaction, function, ready).await?;
-        write::version(&mut transaction, version, &version.id.to_string()).await?;
-        commit(transaction).await
-    }
-
-    async fn settle(
-        &self,
-        function: &Function,
-        ready: Option<&Version>,
-        versions: &[Version],
-    ) -> Result<u64, StoreError> {
-        let mut transaction = self.begin().await?;
-        write::update_function(&mut transaction, function).await?;
-        write::belongings(&mut transaction, function, ready).await?;
-        for version in versions {
-            write::states(&mut transaction, version).await?;
-        }
-        commit(transaction).await
-    }
-
-    async fn delete(&self, name: &FunctionName) -> Result<u64, StoreError> {
-        let mut transaction = self.begin().await?;
-        write::delete_function(&mut transaction, name).await?;
-        commit(transaction).await
-    }
-
-    async fn delete_version(&self, name: &FunctionName, number: u64) -> Result<u64, StoreError> {
-        let mut transaction = self.begin().await?;
-        write::delete_version(&mut transaction, name, VersionId::Number(number)).await?;
-        commit(transaction).await
-    }
-
-    async fn server_id(&self) -> Result<ServerId, StoreError> {
+    async fn id(&self) -> Result<ServerId, StoreError> {
         let row = sqlx::query(
-            "UPDATE meta SET server_id = coalesce(server_id, ?) WHERE id = 1 RETURNING server_id",
+            "UPDATE meta SET server_id = coalesce(server_id, $1) WHERE id = 1 RETURNING server_id",
         )
         .bind(ServerId::random().as_str())
         .fetch_one(&self.pool)

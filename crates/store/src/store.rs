@@ -1,4 +1,5 @@
 use async_trait::async_trait;
+use tokio::sync::watch;
 use warren_model::{Function, FunctionName, ServerId, Version};
 
 use crate::{Contents, Record, StoreError};
@@ -48,4 +49,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The id of the server that owns this store; made at the first call.
     async fn server_id(&self) -> Result<ServerId, StoreError>;
+
+    /// The last revision that is in the database, whoever raised it, within a second; none where there can be no other writer.
+    fn revisions(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 }

@@ -2,6 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod data_dir;
+mod database;
+mod migrate;
 mod serve;
 mod settings;
 
@@ -21,7 +24,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server until it is told to stop (Ctrl-C, SIGTERM).
-    Serve(settings::ServeFlags),
+    Serve(Box<settings::ServeFlags>),
+    /// Move the functions of a data folder from SQLite to PostgreSQL, while no server runs
+    Migrate(settings::ServeFlags),
     #[command(flatten)]
     Client(Box<cli::Command>),
 }
@@ -31,7 +36,11 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(flags) => {
             log_to_stderr();
-            settings::Settings::load(flags).and_then(serve::serve)
+            settings::Settings::load(*flags).and_then(serve::serve)
+        }
+        Command::Migrate(flags) => {
+            log_to_stderr();
+            settings::Settings::load(flags).and_then(migrate::migrate)
         }
         Command::Client(command) => return cli::run(*command),
     };

@@ -1,6 +1,5 @@
 //! `warren serve`: reads as a plan. Lock the data folder, clean up after an earlier run, build the parts, announce the addresses, wait, drain.
 
-mod data_dir;
 mod host;
 
 use std::{
@@ -22,11 +21,10 @@ use warren_model::{Account, Timestamp};
 use warren_package::{FileBlobs, Unpacked};
 use warren_registry::Registry;
 use warren_runtimes::{Catalogue, Kit, Trees};
-use warren_store::{SqliteStore, Store};
 use warren_telemetry::FunctionLogs;
 
-use self::data_dir::DataDir;
-use crate::settings::Settings;
+pub(crate) use self::host::node_name;
+use crate::{data_dir::DataDir, settings::Settings};
 
 /// How long accepted calls may take to end after the signal to stop. With [`ANSWER`] it stays below the 30 s after which `warren_api` cuts connections.
 const DRAIN: Duration = Duration::from_secs(25);
@@ -50,10 +48,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let routes_listener = bind(settings.routes_listen, "--routes-listen").await?;
     let stop = stop_signal()?;
 
-    let store = SqliteStore::open(&data.file("warren.db")).await?;
+    let node = node_name();
+    let store = settings.database.open(&data, &node).await?;
     let owner = Owner {
         server: store.server_id().await?,
-        node: host::node_name(),
+        node,
         boot: data.raise_boot()?,
     };
     let keys = Keys::load_or_create(data.path())?;
@@ -75,7 +74,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         builds: Builds::default(),
     });
     let registry = Registry::open(warren_registry::Parts {
-        store: Arc::new(store),
+        store,
         blobs: Arc::clone(&launcher.blobs),
         unpacked: Arc::clone(&launcher.unpacked),
         catalogue,
@@ -120,6 +119,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         control = %settings.listen,
         routes = %settings.routes_listen,
         data = %data.path().display(),
+        database = %settings.database,
         "warren serves"
     );
 

@@ -10,6 +10,8 @@ use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use serde::Deserialize;
 
+use crate::database::Database;
+
 /// The settings file's name.
 const FILE: &str = "warren.toml";
 /// The data folder, if none is named.
@@ -23,6 +25,14 @@ pub(crate) struct ServeFlags {
     /// Where functions, code, logs and keys are kept [default: .warren/data]
     #[arg(long, value_name = "DIR", env = "WARREN_DATA_DIR")]
     data_dir: Option<PathBuf>,
+    /// Where functions are kept: sqlite, in the data folder, or postgres://USER:PASSWORD@HOST/DATABASE [default: sqlite]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WARREN_DATABASE",
+        hide_env_values = true
+    )]
+    database: Option<String>,
     /// Address of the Lambda API and the native API [default: 127.0.0.1:7070]
     #[arg(long, value_name = "ADDRESS", env = "WARREN_LISTEN")]
     listen: Option<SocketAddr>,
@@ -51,6 +61,7 @@ pub(crate) struct ServeFlags {
 #[serde(deny_unknown_fields)]
 struct File {
     data_dir: Option<PathBuf>,
+    database: Option<String>,
     listen: Option<SocketAddr>,
     routes_listen: Option<SocketAddr>,
     memory_mb: Option<u64>,
@@ -60,9 +71,10 @@ struct File {
 }
 
 /// Settings of a server, complete.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
+    pub(crate) database: Database,
     pub(crate) listen: SocketAddr,
     pub(crate) routes_listen: SocketAddr,
     /// None: 80 % of the host's.
@@ -99,6 +111,10 @@ impl Settings {
                 .data_dir
                 .or(file.data_dir)
                 .unwrap_or_else(|| PathBuf::from(DATA_DIR)),
+            database: match flags.database.or(file.database) {
+                Some(text) => Database::parse(&text)?,
+                None => Database::Sqlite,
+            },
             listen: flags.listen.or(file.listen).unwrap_or(loopback(7070)),
             routes_listen: flags
                 .routes_listen
@@ -139,9 +155,18 @@ fn read(path: &Path) -> anyhow::Result<Option<File>> {
             return Err(error).with_context(|| format!("could not read {}", path.display()));
         }
     };
-    toml::from_str(&text)
-        .map(Some)
-        .with_context(|| format!("{} is not in order", path.display()))
+    toml::from_str(&text).map(Some).map_err(|error| {
+        // Without the line itself, which may hold a password.
+        let line = error
+            .span()
+            .map_or(0, |span| text[..span.start.min(text.len())].lines().count());
+        anyhow!(
+            "{} is not in order near line {}: {}",
+            path.display(),
+            line.max(1),
+            error.message()
+        )
+    })
 }
 
 #[cfg(test)]
@@ -151,6 +176,7 @@ mod tests {
     fn flags() -> ServeFlags {
         ServeFlags {
             data_dir: None,
+            database: None,
             listen: None,
             routes_listen: None,
             memory_mb: None,
@@ -190,6 +216,31 @@ mod tests {
         put("data_dir = '/elsewhere'");
         let error = of_data_dir(folder.path()).unwrap_err().to_string();
         assert!(error.contains("data_dir"), "{error}");
+    }
+
+    #[test]
+    fn the_database_s_password_is_not_shown() {
+        let url = "postgres://ada:s3cret@db/warren";
+        let settings = Settings::join(
+            ServeFlags {
+                database: Some(url.to_owned()),
+                ..flags()
+            },
+            toml::from_str("database = \"sqlite\"").unwrap(),
+        )
+        .unwrap();
+        assert!(matches!(settings.database, Database::Postgres(_)));
+        assert!(!format!("{settings:?}").contains("s3cret"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        std::fs::write(
+            &path,
+            format!("listen = \"127.0.0.1:1\"\ndatabase = \"{url}"),
+        )
+        .unwrap();
+        let error = format!("{:#}", read(&path).unwrap_err());
+        assert!(error.contains("line 2"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
     }
 
     #[test]

@@ -63,12 +63,16 @@ impl From<RegistryError> for LambdaError {
             RegistryError::TooMuchReserved { min_unreserved } => Self::parameter(format!(
                 "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{min_unreserved}]."
             )),
-            RegistryError::Store(_) | RegistryError::Blobs(_) if error.is_outage() => Self {
-                code: Code::ServiceUnavailableException,
-                retry_after_s: Some(OUTAGE_RETRY_AFTER_S),
-                ..internal(&error)
-            },
-            RegistryError::Store(_) | RegistryError::Blobs(_) => internal(&error),
+            RegistryError::Store(_) | RegistryError::Blobs(_) => {
+                let logged = internal(&error);
+                match error.outage() {
+                    Some(message) => Self {
+                        retry_after_s: Some(OUTAGE_RETRY_AFTER_S),
+                        ..Self::new(Code::ServiceUnavailableException, message)
+                    },
+                    None => logged,
+                }
+            }
         }
     }
 }

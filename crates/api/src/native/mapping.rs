@@ -156,12 +156,17 @@ impl From<RegistryError> for Refusal {
                 ),
             )
             .next("Reserve less, or lower another function's reserved_concurrency."),
-            RegistryError::Store(_) | RegistryError::Blobs(_) if error.is_outage() => Self {
-                kind: Kind::Unavailable,
-                retry_after_s: Some(OUTAGE_RETRY_AFTER_S),
-                ..Self::internal(&error)
-            },
-            RegistryError::Store(_) | RegistryError::Blobs(_) => Self::internal(&error),
+            RegistryError::Store(_) | RegistryError::Blobs(_) => {
+                let logged = Self::internal(&error);
+                match error.outage() {
+                    Some(detail) => Self {
+                        retry_after_s: Some(OUTAGE_RETRY_AFTER_S),
+                        ..Self::new(Kind::Unavailable, detail)
+                            .next(format!("Try again in {OUTAGE_RETRY_AFTER_S} s."))
+                    },
+                    None => logged,
+                }
+            }
         }
     }
 }

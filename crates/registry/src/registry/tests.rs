@@ -4,3 +4,4 @@ mod kit;
 mod lifecycle;
 mod removal;
 mod routing;
+mod writers;

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::SqlitePool;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use crate::StoreError;
+use crate::{StoreError, migrations};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
 
@@ -29,7 +29,10 @@ pub(super) async fn open(file: &Path) -> Result<SqlitePool, StoreError> {
         .max_lifetime(None)
         .connect_with(options)
         .await?;
-    MIGRATIONS.run(&pool).await.map_err(refusal)?;
+    MIGRATIONS
+        .run(&pool)
+        .await
+        .map_err(|error| migrations::refusal(&MIGRATIONS, error))?;
     Ok(pool)
 }
 
@@ -41,14 +44,4 @@ fn keep_private(file: &Path) -> std::io::Result<()> {
         .mode(0o600)
         .open(file)?
         .set_permissions(Permissions::from_mode(0o600))
-}
-
-fn refusal(error: MigrateError) -> StoreError {
-    let known = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or(0);
-    match error {
-        MigrateError::VersionMissing(found) if found > known => {
-            StoreError::NewerSchema { found, known }
-        }
-        error => StoreError::Unavailable(Box::new(error)),
-    }
 }

@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt;
 use warren_model::VersionId;
 
 use super::*;
-use crate::suite;
+use crate::{Record, Store, suite};
 
 #[tokio::test]
 async fn passes_the_suite() {

@@ -78,7 +78,7 @@ pub(super) fn instances_for_files(files: u64) -> u32 {
 }
 
 /// The host's name, for labels.
-pub(super) fn node_name() -> String {
+pub(crate) fn node_name() -> String {
     uname().nodename().to_string_lossy().into_owned()
 }
 

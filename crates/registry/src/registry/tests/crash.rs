@@ -1,16 +1,12 @@
 //! The server ends at any moment, and the next one goes on from what was stored.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::runtime::Runtime;
-use warren_model::{Function, FunctionName, LastUpdate, ServerId, State, Version};
-use warren_store::{Contents, Record, Store, StoreError};
+use warren_model::{LastUpdate, State};
 
 use super::kit::*;
-use crate::{Guard, Publish, Registry, RegistryError};
+use crate::{Guard, Publish};
 
 /// A server's life: what runs in it ends in the middle when it does.
 fn life<T>(work: impl AsyncFnOnce() -> T) -> T {
@@ -110,91 +106,4 @@ fn calls_go_to_the_old_version_across_a_crash_in_an_update() {
         let new = settled(&registry, "f").await;
         assert_eq!(registry.snapshot().ready(&name("f"), None).unwrap(), &new);
     });
-}
-
-/// A store whose next change takes place, though it says that it did not.
-struct Liar {
-    honest: Arc<dyn Store>,
-    lies: AtomicBool,
-}
-
-impl Liar {
-    fn answer(&self, result: Result<u64, StoreError>) -> Result<u64, StoreError> {
-        match self.lies.swap(false, Ordering::SeqCst) {
-            true => Err(StoreError::Unavailable("the answer was lost".into())),
-            false => result,
-        }
-    }
-}
-
-#[async_trait]
-impl Store for Liar {
-    async fn load(&self) -> Result<Contents, StoreError> {
-        self.honest.load().await
-    }
-    async fn insert(&self, record: &Record) -> Result<u64, StoreError> {
-        self.answer(self.honest.insert(record).await)
-    }
-    async fn replace(&self, f: &Function, ready: Option<&Version>) -> Result<u64, StoreError> {
-        self.answer(self.honest.replace(f, ready).await)
-    }
-    async fn publish(
-        &self,
-        f: &Function,
-        ready: Option<&Version>,
-        version: &Version,
-    ) -> Result<u64, StoreError> {
-        self.answer(self.honest.publish(f, ready, version).await)
-    }
-    async fn settle(
-        &self,
-        f: &Function,
-        ready: Option<&Version>,
-        versions: &[Version],
-    ) -> Result<u64, StoreError> {
-        self.answer(self.honest.settle(f, ready, versions).await)
-    }
-    async fn delete(&self, name: &FunctionName) -> Result<u64, StoreError> {
-        self.answer(self.honest.delete(name).await)
-    }
-    async fn delete_version(&self, name: &FunctionName, number: u64) -> Result<u64, StoreError> {
-        self.answer(self.honest.delete_version(name, number).await)
-    }
-    async fn server_id(&self) -> Result<ServerId, StoreError> {
-        self.honest.server_id().await
-    }
-}
-
-#[tokio::test]
-async fn a_change_in_doubt_is_looked_up_before_the_next() {
-    let folder = tempfile::tempdir().unwrap();
-    let world = World::new(&folder);
-    let mut parts = world.parts().await;
-    let liar = Arc::new(Liar {
-        honest: Arc::clone(&parts.store),
-        lies: AtomicBool::new(true),
-    });
-    parts.store = Arc::clone(&liar) as Arc<dyn Store>;
-    let registry = Registry::open(parts).await.unwrap();
-    let lost = registry.create(function("f")).await;
-    assert!(matches!(lost, Err(RegistryError::Store(_))));
-    assert!(registry.snapshot().functions.is_empty());
-    let again = registry.create(function("f")).await;
-    assert!(
-        matches!(again, Err(RegistryError::AlreadyExists { .. })),
-        "{again:?}"
-    );
-    // It was created, so it is prepared as well.
-    assert_eq!(settled(&registry, "f").await.state, State::Active);
-
-    // A preparation whose end could not be stored ends at the next attempt.
-    registry
-        .update_code(&name("f"), zip("2"), &Guard::default(), false, false)
-        .await
-        .unwrap();
-    liar.lies.store(true, Ordering::SeqCst);
-    assert_eq!(
-        settled(&registry, "f").await.last_update,
-        Some(LastUpdate::Successful)
-    );
 }

@@ -5,19 +5,23 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use rustix::fs::{FlockOperation, flock};
+use warren_model::ServerId;
+
+/// The file that names the server, and so the database, whose code is in the folder.
+const SERVER: &str = "server";
 
 /// The data folder, locked for this process until it ends.
 #[derive(Debug)]
-pub(super) struct DataDir {
+pub(crate) struct DataDir {
     path: PathBuf,
     _lock: File,
 }
 
 impl DataDir {
     /// Makes the folder if need be, closes it to others (mode 0700) and locks it; a second server is refused and told who holds it.
-    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -54,7 +58,7 @@ impl DataDir {
     }
 
     /// The number of this start: one more than that of the last one, on the disk before it is used.
-    pub(super) fn raise_boot(&self) -> anyhow::Result<u64> {
+    pub(crate) fn raise_boot(&self) -> anyhow::Result<u64> {
         let path = self.file("boot");
         let last: u64 = match fs::read_to_string(&path) {
             Ok(text) => text.trim().parse().with_context(|| {
@@ -69,28 +73,62 @@ impl DataDir {
             }
         };
         let boot = last.saturating_add(1);
-        let unfinished = self.file("boot.new");
+        self.replace("boot", &boot.to_string())?;
+        Ok(boot)
+    }
+
+    /// Binds the folder to the database of this server: its code is that of these functions, and code that no function refers to is removed.
+    pub(crate) fn bind(&self, server: &ServerId) -> anyhow::Result<()> {
+        match self.bound()? {
+            Some(bound) if bound == server.as_str() => Ok(()),
+            Some(_) => Err(self.elsewhere()),
+            None => self.replace(SERVER, server.as_str()),
+        }
+    }
+
+    /// The server that the folder is bound to.
+    pub(crate) fn bound(&self) -> anyhow::Result<Option<String>> {
+        let path = self.file(SERVER);
+        match fs::read_to_string(&path) {
+            Ok(bound) => Ok(Some(bound.trim().to_owned())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("could not read {}", path.display())),
+        }
+    }
+
+    /// The refusal of a database that is not the folder's.
+    pub(crate) fn elsewhere(&self) -> anyhow::Error {
+        anyhow!(
+            "the data folder {} holds the code of functions in another database. Use that one (--database), move the functions with              'warren migrate' first, or choose another folder with --data-dir. Whoever knows that the code is not needed removes {}",
+            self.path.display(),
+            self.file(SERVER).display()
+        )
+    }
+
+    /// Writes a small file, whole or not at all, and on the disk when this returns.
+    fn replace(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let path = self.file(name);
+        let unfinished = self.file(&format!("{name}.new"));
         File::create(&unfinished)
             .and_then(|mut file| {
-                writeln!(file, "{boot}")?;
+                writeln!(file, "{text}")?;
                 file.sync_all()
             })
             .and_then(|()| fs::rename(&unfinished, &path))
             .and_then(|()| File::open(&self.path)?.sync_all())
-            .with_context(|| format!("could not write {}", path.display()))?;
-        Ok(boot)
+            .with_context(|| format!("could not write {}", path.display()))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// A folder within, made if need be.
-    pub(super) fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+    pub(crate) fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
         let folder = self.path.join(name);
         fs::create_dir_all(&folder)
             .with_context(|| format!("could not create {}", folder.display()))?;
@@ -149,5 +187,16 @@ mod tests {
         fs::write(folder.path().join("boot"), "x").unwrap();
         let data = DataDir::open(folder.path()).unwrap();
         assert!(data.raise_boot().is_err());
+    }
+
+    #[test]
+    fn the_code_of_one_database_is_not_another_s() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        let server = ServerId::random();
+        data.bind(&server).unwrap();
+        data.bind(&server).unwrap();
+        let error = data.bind(&ServerId::random()).unwrap_err().to_string();
+        assert!(error.contains("warren migrate"), "{error}");
     }
 }

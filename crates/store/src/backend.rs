@@ -1,0 +1,82 @@
+//! What a database has to do to be a store; what a change is, is the same for all.
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use warren_model::{Function, FunctionName, ServerId, Version};
+
+use crate::statement::Statement;
+use crate::tables::Tables;
+use crate::{Contents, Record, Store, StoreError, changes};
+
+/// A database.
+#[async_trait]
+pub(crate) trait Backend: Send + Sync + 'static {
+    /// Reads all rows in one transaction.
+    async fn tables(&self) -> Result<Tables, StoreError>;
+
+    /// Runs the statements in one transaction, raises the revision and gives it. The first that fails undoes all.
+    async fn change(&self, statements: Vec<Statement>) -> Result<u64, StoreError>;
+
+    /// As [`Store::server_id`].
+    async fn id(&self) -> Result<ServerId, StoreError>;
+
+    /// As [`Store::revisions`].
+    fn watch(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
+}
+
+#[async_trait]
+impl<B: Backend> Store for B {
+    async fn load(&self) -> Result<Contents, StoreError> {
+        self.tables().await?.into_contents()
+    }
+
+    async fn insert(&self, record: &Record) -> Result<u64, StoreError> {
+        self.change(changes::insert(record)?).await
+    }
+
+    async fn replace(
+        &self,
+        function: &Function,
+        ready: Option<&Version>,
+    ) -> Result<u64, StoreError> {
+        self.change(changes::replace(function, ready)?).await
+    }
+
+    async fn publish(
+        &self,
+        function: &Function,
+        ready: Option<&Version>,
+        version: &Version,
+    ) -> Result<u64, StoreError> {
+        self.change(changes::publish(function, ready, version)?)
+            .await
+    }
+
+    async fn settle(
+        &self,
+        function: &Function,
+        ready: Option<&Version>,
+        versions: &[Version],
+    ) -> Result<u64, StoreError> {
+        self.change(changes::settle(function, ready, versions)?)
+            .await
+    }
+
+    async fn delete(&self, name: &FunctionName) -> Result<u64, StoreError> {
+        self.change(changes::delete(name)).await
+    }
+
+    async fn delete_version(&self, name: &FunctionName, number: u64) -> Result<u64, StoreError> {
+        self.change(changes::delete_version(name, number)).await
+    }
+
+    async fn server_id(&self) -> Result<ServerId, StoreError> {
+        self.id().await
+    }
+
+    fn revisions(&self) -> Option<watch::Receiver<u64>> {
+        self.watch()
+    }
+}

@@ -1,0 +1,75 @@
+//! Keeps the ownership, for as long as the store lives: watches the database, and comes back to it when it was away.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tracing::{error, info, warn};
+
+use super::session::Session;
+use super::tenure::{Standing, Tenure};
+use crate::StoreError;
+
+/// Between two tries to reach a database that is away.
+const RETRY: Duration = Duration::from_millis(500);
+
+pub(super) fn start(session: Session, tenure: Arc<Tenure>) -> AbortHandle {
+    tokio::spawn(keep(session, tenure)).abort_handle()
+}
+
+async fn keep(mut session: Session, tenure: Arc<Tenure>) {
+    loop {
+        let cause = causes(&watch(&mut session, &tenure).await);
+        warn!(
+            cause,
+            "the database is away: functions are called as before, changes are refused until it is back"
+        );
+        tenure.away(cause);
+        session = loop {
+            tokio::time::sleep(RETRY).await;
+            match session.again().await {
+                Ok(session) => break session,
+                Err(error) => tenure.away(causes(&error)),
+            }
+        };
+    }
+}
+
+/// Looks at the database at each notice and at least once a second; gives why that is not possible any more.
+async fn watch(session: &mut Session, tenure: &Tenure) -> StoreError {
+    loop {
+        if let Err(error) = look(session, tenure).await {
+            return error;
+        }
+    }
+}
+
+async fn look(session: &mut Session, tenure: &Tenure) -> Result<(), StoreError> {
+    let mark = session.mark().await?;
+    let (before, now) = tenure.met(&mark);
+    if before != now {
+        match &now {
+            Standing::Lost(holder) => error!(
+                holder,
+                "another Warren took the database: this one calls functions and changes nothing any more"
+            ),
+            Standing::Ours => info!("the database is back"),
+            Standing::Away(_) => {}
+        }
+    }
+    session.settle(now == Standing::Ours).await?;
+    session.news().await
+}
+
+/// With all that led to it.
+fn causes(error: &StoreError) -> String {
+    let mut causes = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        causes.push_str(": ");
+        causes.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    causes
+}

@@ -1,0 +1,129 @@
+//! The database that functions are kept in, as the settings name it.
+
+use std::{fmt, sync::Arc};
+
+use anyhow::{Context, bail};
+use warren_store::{Address, PostgresStore, SqliteStore, Store};
+
+use crate::data_dir::DataDir;
+
+/// The file of SQLite in the data folder.
+const FILE: &str = "warren.db";
+/// What `warren migrate` makes of it.
+const MOVED: &str = "warren.db.moved";
+
+/// Which one.
+#[derive(Debug, Clone)]
+pub(crate) enum Database {
+    /// SQLite, in the data folder.
+    Sqlite,
+    /// PostgreSQL.
+    Postgres(Box<Address>),
+}
+
+impl Database {
+    /// `sqlite`, or the URL of a PostgreSQL database. Errors do not have the text: it may hold a password.
+    pub(crate) fn parse(text: &str) -> anyhow::Result<Self> {
+        match text {
+            "sqlite" => Ok(Self::Sqlite),
+            url if url.starts_with("postgres") => {
+                let address = url
+                    .parse()
+                    .context("the setting `database` is not in order")?;
+                Ok(Self::Postgres(Box::new(address)))
+            }
+            _ => bail!(
+                "the setting `database` is neither 'sqlite' nor a URL that begins with postgres://; other databases are not served"
+            ),
+        }
+    }
+
+    /// Opens it as this server's own.
+    pub(crate) async fn open(&self, data: &DataDir, node: &str) -> anyhow::Result<Arc<dyn Store>> {
+        let store: Arc<dyn Store> = match self {
+            Self::Sqlite => {
+                if data.bound()?.is_some() && !has_sqlite(data) {
+                    return Err(data.elsewhere());
+                }
+                Arc::new(open_sqlite(data).await?)
+            }
+            Self::Postgres(address) => {
+                // A folder from before folders were bound to their database.
+                if data.bound()?.is_none() && has_sqlite(data) {
+                    let sqlite = open_sqlite(data).await?;
+                    data.bind(&sqlite.server_id().await?)?;
+                    sqlite.close().await;
+                }
+                Arc::new(open_postgres(address, data, node).await?)
+            }
+        };
+        data.bind(&store.server_id().await?)?;
+        Ok(store)
+    }
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite => write!(f, "sqlite"),
+            Self::Postgres(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+/// The store in the data folder; made if it is not there.
+pub(crate) async fn open_sqlite(data: &DataDir) -> anyhow::Result<SqliteStore> {
+    let file = data.file(FILE);
+    SqliteStore::open(&file)
+        .await
+        .with_context(|| format!("could not open the database {}", file.display()))
+}
+
+/// The store at this address, owned by this process.
+pub(crate) async fn open_postgres(
+    address: &Address,
+    data: &DataDir,
+    node: &str,
+) -> anyhow::Result<PostgresStore> {
+    let holder = format!(
+        "process {} on {node}, data folder {}",
+        std::process::id(),
+        data.path().display()
+    );
+    PostgresStore::open(address, &holder)
+        .await
+        .with_context(|| format!("could not open the database {address}"))
+}
+
+/// Whether the data folder has functions in SQLite.
+pub(crate) fn has_sqlite(data: &DataDir) -> bool {
+    data.file(FILE).exists()
+}
+
+/// Puts the file of SQLite aside, under a name that no server opens.
+pub(crate) fn put_sqlite_aside(data: &DataDir) -> anyhow::Result<std::path::PathBuf> {
+    let aside = data.file(MOVED);
+    std::fs::rename(data.file(FILE), &aside)
+        .with_context(|| format!("could not rename {} to {MOVED}", data.file(FILE).display()))?;
+    Ok(aside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_served_is_taken() {
+        assert!(matches!(
+            Database::parse("sqlite").unwrap(),
+            Database::Sqlite
+        ));
+        let database = Database::parse("postgresql://ada:s3cret@db/warren").unwrap();
+        assert_eq!(database.to_string(), "postgres://ada@db:5432/warren");
+        for wrong in ["mysql://ada:s3cret@db/warren", "postgres:/ada:s3cret@db"] {
+            let error = format!("{:#}", Database::parse(wrong).unwrap_err());
+            assert!(error.contains("postgres://"), "{error}");
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! `warren migrate`: moves the functions of a data folder from SQLite to PostgreSQL. Their code stays in the folder.
+
+use anyhow::{Context, bail};
+use warren_store::Store;
+
+use crate::{
+    data_dir::DataDir,
+    database::{self, Database},
+    serve,
+    settings::Settings,
+};
+
+/// Moves everything, or nothing.
+pub(crate) fn migrate(settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("could not start the asynchronous runtime")?;
+    runtime.block_on(run(settings))
+}
+
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    let Database::Postgres(address) = &settings.database else {
+        bail!("where to? Name the database with --database postgres://... or WARREN_DATABASE");
+    };
+    // Locks the folder: a server over it has ended.
+    let data = DataDir::open(&settings.data_dir)?;
+    if !database::has_sqlite(&data) {
+        bail!(
+            "the data folder {} has no functions in SQLite: there is nothing to move",
+            data.path().display()
+        );
+    }
+    let from = database::open_sqlite(&data).await?;
+    let (contents, server) = (from.load().await?, from.server_id().await?);
+    let to = database::open_postgres(address, &data, &serve::node_name()).await?;
+    let there = to.load().await?;
+    match there.functions.len() {
+        0 => {
+            to.fill(&contents, &server).await?;
+        }
+        // An earlier move that was cut off behind its commit.
+        _ if there.functions == contents.functions && to.server_id().await? == server => {}
+        count => {
+            bail!("the database {address} has {count} functions already: move into an empty one")
+        }
+    }
+    data.bind(&server)?;
+    from.close().await;
+    to.close().await;
+    let aside = database::put_sqlite_aside(&data)?;
+    println!(
+        "moved {} functions to {address}; {} is what they were before, and is not used any more",
+        contents.functions.len(),
+        aside.display()
+    );
+    println!(
+        "from now on: warren serve --data-dir {} with the same database",
+        data.path().display()
+    );
+    Ok(())
+}

@@ -1,0 +1,81 @@
+"""A PostgreSQL server of a test's own: Debian's programs, a folder, a Unix socket and no other address."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+# Who runs it where the tests run as root, which PostgreSQL refuses.
+NOBODY = 65534
+START_S = 60
+PASSWORD = "not-to-be-shown"
+
+
+def programs():
+    """The folder of the newest version's programs; None where there is no PostgreSQL."""
+    found = pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    return max((path.parent for path in found), key=lambda path: float(path.parent.name), default=None)
+
+
+class Postgres:
+    """Starts empty; `stop` and `run` are an outage."""
+
+    def __init__(self):
+        # The path of a socket has 107 bytes at most, so not the test's own folder.
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="warren-pg-"))
+        self.process = None
+        if os.getuid() == 0:
+            os.chown(self.folder, NOBODY, NOBODY)
+        options = ["--no-sync", "--auth=trust", "--encoding=UTF8", "--no-locale", "--username=warren"]
+        subprocess.run(
+            self.command("initdb", *options, "--pgdata", self.folder / "data"),
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd="/",
+        )
+        self.run()
+        self.sql("CREATE DATABASE warren", database="postgres")
+
+    def command(self, program, *arguments):
+        as_nobody = ["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"] if os.getuid() == 0 else []
+        return list(map(str, ["setpriv", *as_nobody, programs() / program, *arguments]))
+
+    @property
+    def url(self):
+        """With a password, which no log may have; the server trusts everyone."""
+        return f"postgres:///warren?user=warren&password={PASSWORD}&host={self.folder}"
+
+    def run(self):
+        options = ["-c", "listen_addresses=", "-c", "fsync=off", "-k", self.folder]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command("postgres", "-D", self.folder / "data", *options), stderr=log, cwd="/"
+            )
+        ready = self.command("pg_isready", "-q", "-h", self.folder)
+        deadline = time.monotonic() + START_S
+        while subprocess.run(ready, cwd="/").returncode != 0:
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.05)
+
+    def stop(self):
+        """At once, with all connections."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait(30)
+            self.process = None
+
+    def sql(self, statement, database="warren"):
+        """What `psql` prints: rows of columns, all as text."""
+        ask = ["-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "warren", "-d", database, "-h", self.folder]
+        done = subprocess.run(
+            self.command("psql", *ask, "-c", statement), capture_output=True, text=True, cwd="/"
+        )
+        assert done.returncode == 0, done.stderr
+        return [tuple(line.split("|")) for line in done.stdout.splitlines()]
+
+    def remove(self):
+        self.stop()
+        shutil.rmtree(self.folder)
