@@ -41,7 +41,9 @@ class Postgres:
 
     def command(self, program, *arguments):
         as_nobody = ["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"] if os.getuid() == 0 else []
-        return list(map(str, ["setpriv", *as_nobody, programs() / program, *arguments]))
+        # It ends when the tests do, however they end.
+        start = ["setpriv", "--pdeathsig", "QUIT", *as_nobody]
+        return list(map(str, [*start, programs() / program, *arguments]))
 
     @property
     def url(self):

@@ -1,6 +1,10 @@
 //! The database that functions are kept in, as the settings name it.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, bail};
 use warren_store::{Address, PostgresStore, SqliteStore, Store};
@@ -57,6 +61,12 @@ impl Database {
                 Arc::new(open_postgres(address, data, node).await?)
             }
         };
+        if data.bound()?.is_none() && !store.load().await?.functions.is_empty() {
+            tracing::warn!(
+                data = %data.path().display(),
+                "the database has functions whose code may not be here: copy the data folder that they were served from"
+            );
+        }
         data.bind(&store.server_id().await?)?;
         Ok(store)
     }
@@ -100,12 +110,22 @@ pub(crate) fn has_sqlite(data: &DataDir) -> bool {
     data.file(FILE).exists()
 }
 
-/// Puts the file of SQLite aside, under a name that no server opens.
-pub(crate) fn put_sqlite_aside(data: &DataDir) -> anyhow::Result<std::path::PathBuf> {
+/// Where the file of SQLite can be put aside: a name that no server opens, and that is free.
+pub(crate) fn aside(data: &DataDir) -> anyhow::Result<PathBuf> {
     let aside = data.file(MOVED);
-    std::fs::rename(data.file(FILE), &aside)
-        .with_context(|| format!("could not rename {} to {MOVED}", data.file(FILE).display()))?;
+    if aside.exists() {
+        bail!(
+            "{} is there from an earlier move: remove it, or put it elsewhere",
+            aside.display()
+        );
+    }
     Ok(aside)
+}
+
+/// Puts the file of SQLite, which must be closed, aside.
+pub(crate) fn put_sqlite_aside(data: &DataDir, aside: &Path) -> anyhow::Result<()> {
+    std::fs::rename(data.file(FILE), aside)
+        .with_context(|| format!("could not rename {} to {MOVED}", data.file(FILE).display()))
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ enum Command {
     /// Run the server until it is told to stop (Ctrl-C, SIGTERM).
     Serve(Box<settings::ServeFlags>),
     /// Move the functions of a data folder from SQLite to PostgreSQL, while no server runs
-    Migrate(settings::ServeFlags),
+    Migrate(settings::PlaceFlags),
     #[command(flatten)]
     Client(Box<cli::Command>),
 }
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         }
         Command::Migrate(flags) => {
             log_to_stderr();
-            settings::Settings::load(flags).and_then(migrate::migrate)
+            settings::Place::load(flags).and_then(migrate::migrate)
         }
         Command::Client(command) => return cli::run(*command),
     };

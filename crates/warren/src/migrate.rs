@@ -7,31 +7,32 @@ use crate::{
     data_dir::DataDir,
     database::{self, Database},
     serve,
-    settings::Settings,
+    settings::Place,
 };
 
 /// Moves everything, or nothing.
-pub(crate) fn migrate(settings: Settings) -> anyhow::Result<()> {
+pub(crate) fn migrate(place: Place) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .context("could not start the asynchronous runtime")?;
-    runtime.block_on(run(settings))
+    runtime.block_on(run(place))
 }
 
-async fn run(settings: Settings) -> anyhow::Result<()> {
-    let Database::Postgres(address) = &settings.database else {
+async fn run(place: Place) -> anyhow::Result<()> {
+    let Database::Postgres(address) = &place.database else {
         bail!("where to? Name the database with --database postgres://... or WARREN_DATABASE");
     };
     // Locks the folder: a server over it has ended.
-    let data = DataDir::open(&settings.data_dir)?;
+    let data = DataDir::open(&place.data_dir)?;
     if !database::has_sqlite(&data) {
         bail!(
             "the data folder {} has no functions in SQLite: there is nothing to move",
             data.path().display()
         );
     }
+    let aside = database::aside(&data)?;
     let from = database::open_sqlite(&data).await?;
     let (contents, server) = (from.load().await?, from.server_id().await?);
     let to = database::open_postgres(address, &data, &serve::node_name()).await?;
@@ -49,7 +50,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     data.bind(&server)?;
     from.close().await;
     to.close().await;
-    let aside = database::put_sqlite_aside(&data)?;
+    database::put_sqlite_aside(&data, &aside)?;
     println!(
         "moved {} functions to {address}; {} is what they were before, and is not used any more",
         contents.functions.len(),

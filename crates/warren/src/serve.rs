@@ -42,14 +42,14 @@ pub(crate) fn serve(settings: Settings) -> anyhow::Result<()> {
 }
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
-    let data = DataDir::open(&settings.data_dir)?;
+    let data = DataDir::open(&settings.place.data_dir)?;
     let max_instances = max_instances(settings.max_instances);
     let listener = bind(settings.listen, "--listen").await?;
     let routes_listener = bind(settings.routes_listen, "--routes-listen").await?;
     let stop = stop_signal()?;
 
     let node = node_name();
-    let store = settings.database.open(&data, &node).await?;
+    let store = settings.place.database.open(&data, &node).await?;
     let owner = Owner {
         server: store.server_id().await?,
         node,
@@ -119,7 +119,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         control = %settings.listen,
         routes = %settings.routes_listen,
         data = %data.path().display(),
-        database = %settings.database,
+        database = %settings.place.database,
         "warren serves"
     );
 

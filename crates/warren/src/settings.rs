@@ -19,9 +19,9 @@ const DATA_DIR: &str = ".warren/data";
 /// Covers the usual answer of a function that has nothing to wait for, and the usual next request of a client in a loop.
 const BUSY_POLL_US: u32 = 100;
 
-/// Flags of `warren serve`; each has a variable and a key of the same name in `warren.toml`.
-#[derive(Debug, Args)]
-pub(crate) struct ServeFlags {
+/// Where functions are: flags of every command that opens the data folder itself.
+#[derive(Debug, Default, Args)]
+pub(crate) struct PlaceFlags {
     /// Where functions, code, logs and keys are kept [default: .warren/data]
     #[arg(long, value_name = "DIR", env = "WARREN_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -33,6 +33,16 @@ pub(crate) struct ServeFlags {
         hide_env_values = true
     )]
     database: Option<String>,
+    /// Another settings file than warren.toml in the working directory or the data folder
+    #[arg(long, value_name = "FILE", env = "WARREN_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+/// Flags of `warren serve`; each has a variable and a key of the same name in `warren.toml`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ServeFlags {
+    #[command(flatten)]
+    place: PlaceFlags,
     /// Address of the Lambda API and the native API [default: 127.0.0.1:7070]
     #[arg(long, value_name = "ADDRESS", env = "WARREN_LISTEN")]
     listen: Option<SocketAddr>,
@@ -51,9 +61,6 @@ pub(crate) struct ServeFlags {
     /// Where language trees are kept, shared by servers [default: ~/.cache/warren]
     #[arg(long, value_name = "DIR", env = "WARREN_CACHE")]
     cache_dir: Option<PathBuf>,
-    /// Another settings file than warren.toml in the working directory or the data folder
-    #[arg(long, value_name = "FILE", env = "WARREN_CONFIG")]
-    config: Option<PathBuf>,
 }
 
 /// `warren.toml`.
@@ -70,11 +77,17 @@ struct File {
     cache_dir: Option<PathBuf>,
 }
 
+/// Where functions are, complete.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) database: Database,
+}
+
 /// Settings of a server, complete.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) data_dir: PathBuf,
-    pub(crate) database: Database,
+    pub(crate) place: Place,
     pub(crate) listen: SocketAddr,
     pub(crate) routes_listen: SocketAddr,
     /// None: 80 % of the host's.
@@ -85,36 +98,45 @@ pub(crate) struct Settings {
     pub(crate) cache_dir: PathBuf,
 }
 
-impl Settings {
+impl Place {
     /// Joins flags (which clap has joined with variables) and the file.
-    pub(crate) fn load(flags: ServeFlags) -> anyhow::Result<Self> {
-        let file = match &flags.config {
-            Some(path) => read(path)?
-                .with_context(|| format!("the settings file {} is not there", path.display()))?,
-            None => match read(Path::new(FILE))? {
-                Some(file) => file,
-                None => of_data_dir(flags.data_dir.as_deref().unwrap_or(Path::new(DATA_DIR)))?,
+    pub(crate) fn load(flags: PlaceFlags) -> anyhow::Result<Self> {
+        let file = File::of(&flags)?;
+        Self::join(flags, &file)
+    }
+
+    fn join(flags: PlaceFlags, file: &File) -> anyhow::Result<Self> {
+        let database = flags.database.as_deref().or(file.database.as_deref());
+        Ok(Self {
+            data_dir: flags
+                .data_dir
+                .or_else(|| file.data_dir.clone())
+                .unwrap_or_else(|| PathBuf::from(DATA_DIR)),
+            database: match database {
+                Some(text) => Database::parse(text)?,
+                None => Database::Sqlite,
             },
-        };
+        })
+    }
+}
+
+impl Settings {
+    /// As [`Place::load`].
+    pub(crate) fn load(flags: ServeFlags) -> anyhow::Result<Self> {
+        let file = File::of(&flags.place)?;
         Self::join(flags, file)
     }
 
     fn join(flags: ServeFlags, file: File) -> anyhow::Result<Self> {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let place = Place::join(flags.place, &file)?;
         let cache_dir = flags
             .cache_dir
             .or(file.cache_dir)
             .or_else(warren_runtimes::Trees::default_folder)
             .ok_or_else(|| anyhow!("no cache folder: set --cache-dir, WARREN_CACHE or HOME"))?;
         Ok(Self {
-            data_dir: flags
-                .data_dir
-                .or(file.data_dir)
-                .unwrap_or_else(|| PathBuf::from(DATA_DIR)),
-            database: match flags.database.or(file.database) {
-                Some(text) => Database::parse(&text)?,
-                None => Database::Sqlite,
-            },
+            place,
             listen: flags.listen.or(file.listen).unwrap_or(loopback(7070)),
             routes_listen: flags
                 .routes_listen
@@ -131,6 +153,20 @@ impl Settings {
             ),
             cache_dir,
         })
+    }
+}
+
+impl File {
+    /// The file that these flags name, or that is where one is looked for.
+    fn of(flags: &PlaceFlags) -> anyhow::Result<Self> {
+        if let Some(path) = &flags.config {
+            return read(path)?
+                .with_context(|| format!("the settings file {} is not there", path.display()));
+        }
+        match read(Path::new(FILE))? {
+            Some(file) => Ok(file),
+            None => of_data_dir(flags.data_dir.as_deref().unwrap_or(Path::new(DATA_DIR))),
+        }
     }
 }
 
@@ -175,15 +211,8 @@ mod tests {
 
     fn flags() -> ServeFlags {
         ServeFlags {
-            data_dir: None,
-            database: None,
-            listen: None,
-            routes_listen: None,
-            memory_mb: None,
-            max_instances: None,
-            busy_poll_us: None,
             cache_dir: Some("/cache".into()),
-            config: None,
+            ..ServeFlags::default()
         }
     }
 
@@ -202,7 +231,7 @@ mod tests {
         .unwrap();
         assert_eq!(settings.listen, "127.0.0.1:1".parse().unwrap());
         assert_eq!(settings.max_instances, 9);
-        assert_eq!(settings.data_dir, Path::new("/f"));
+        assert_eq!(settings.place.data_dir, Path::new("/f"));
         assert_eq!(settings.routes_listen, "127.0.0.1:7071".parse().unwrap());
     }
 
@@ -223,13 +252,16 @@ mod tests {
         let url = "postgres://ada:s3cret@db/warren";
         let settings = Settings::join(
             ServeFlags {
-                database: Some(url.to_owned()),
+                place: PlaceFlags {
+                    database: Some(url.to_owned()),
+                    ..PlaceFlags::default()
+                },
                 ..flags()
             },
             toml::from_str("database = \"sqlite\"").unwrap(),
         )
         .unwrap();
-        assert!(matches!(settings.database, Database::Postgres(_)));
+        assert!(matches!(settings.place.database, Database::Postgres(_)));
         assert!(!format!("{settings:?}").contains("s3cret"));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);

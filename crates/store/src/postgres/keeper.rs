@@ -12,7 +12,7 @@ use super::tenure::{Standing, Tenure};
 use crate::StoreError;
 
 /// Between two tries to reach a database that is away.
-const RETRY: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(250);
 
 pub(super) fn start(session: Session, tenure: Arc<Tenure>) -> AbortHandle {
     tokio::spawn(keep(session, tenure)).abort_handle()
