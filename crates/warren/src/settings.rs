@@ -22,7 +22,7 @@ const BUSY_POLL_US: u32 = 100;
 /// Where functions are: flags of every command that opens the data folder itself.
 #[derive(Debug, Default, Args)]
 pub(crate) struct PlaceFlags {
-    /// Where functions, code, logs and keys are kept [default: .warren/data]
+    /// Where code, logs and keys are kept, and functions with sqlite [default: .warren/data]
     #[arg(long, value_name = "DIR", env = "WARREN_DATA_DIR")]
     data_dir: Option<PathBuf>,
     /// Where functions are kept: sqlite, in the data folder, or postgres://USER:PASSWORD@HOST/DATABASE [default: sqlite]

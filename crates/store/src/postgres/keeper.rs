@@ -62,14 +62,13 @@ async fn look(session: &mut Session, tenure: &Tenure) -> Result<(), StoreError> 
     session.news().await
 }
 
-/// With all that led to it.
+/// All that led to it; that the database is not available is said elsewhere.
 fn causes(error: &StoreError) -> String {
-    let mut causes = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        causes.push_str(": ");
-        causes.push_str(&cause.to_string());
-        source = cause.source();
+    let causes: Vec<String> = std::iter::successors(error.source(), |&cause| cause.source())
+        .map(ToString::to_string)
+        .collect();
+    match causes.is_empty() {
+        true => error.to_string(),
+        false => causes.join(": "),
     }
-    causes
 }
