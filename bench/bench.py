@@ -47,6 +47,7 @@ class Bench:
     def servers(self, connections):
         """Names in the order of this round's first run; the order turns from round to round."""
         names = ["raw", "framework", "workerd", "warren_route", "warren_lean", "warren_sdk"]
+        names += [name for name, *_ in servers.OFFICIAL_CLIENTS]
         if connections > 1 and self.instances.get(connections, 1) > 1:
             names.insert(2, "framework_many")
         return names
@@ -55,6 +56,8 @@ class Bench:
         if name in ("warren_lean", "warren_sdk"):
             kind = name.removeprefix("warren_")
             return checked(self.warren.client("load", kind, connections, seconds), name)
+        if name in (client for client, *_ in servers.OFFICIAL_CLIENTS):
+            return wrk([self.route_port], connections, seconds, path=f"/{name}")
         if name == "framework_many":
             count = min(self.instances[connections], connections)
             self.framework.grow(count)
@@ -105,7 +108,7 @@ def main():
             for peer in peers:
                 peer.grow(1)
             say("deploying (the first time makes the language's file system)")
-            warren.client("deploy", warren.archive("first"))
+            warren.deploy()
             cold = []
             if SETTINGS["cold"]:
                 say(f"{SETTINGS['cold']} cold starts")

@@ -8,6 +8,9 @@ TITLES = {
     "framework_many": "functions-framework, as many processes as Warren had instances",
     "workerd": "workerd",
     "warren_route": "**Warren, route**",
+    "warren_awslambdaric": "Warren, route, Python on awslambdaric",
+    "warren_aws_lambda_ric": "Warren, route, Node.js on aws-lambda-ric",
+    "warren_lambda_runtime": "Warren, route, Rust on lambda_runtime",
     "warren_lean": "Warren, signed Invoke (small client)",
     "warren_sdk": "Warren, signed Invoke (AWS SDK)",
 }

@@ -115,8 +115,16 @@ def workerd_peer(work):
     return Peer(work, "workerd", lambda port: [workerd(), "serve", "workerd.capnp", "--socket-addr", f"http=127.0.0.1:{port}"])
 
 
+# Functions on AWS's own clients of the Runtime API: name in the results, runtime, handler, files of the archive.
+OFFICIAL_CLIENTS = [
+    ("warren_awslambdaric", "python3.13-ric", "noop.handler", {"noop.py": PEERS / "noop.py"}),
+    ("warren_aws_lambda_ric", "nodejs20-ric", "warren.handler", {name: PEERS / name for name in ("warren.js", "noop.js")}),
+    ("warren_lambda_runtime", "provided.al2023", "bootstrap", {"bootstrap": REPO / "target/fixtures/release/noop"}),
+]
+
+
 class Warren:
-    """A server with a data folder of its own, default settings, one function."""
+    """A server with a data folder of its own, default settings, one function, and one more for each official client."""
 
     def __init__(self, binary, work):
         self.binary, self.work = Path(binary), work
@@ -125,6 +133,7 @@ class Warren:
         self.function = f"bench-{os.urandom(4).hex()}"
         control, routes = free_port(), free_port()
         self.url, self.route = f"http://127.0.0.1:{control}", f"http://127.0.0.1:{routes}/noop"
+        shutil.copytree(REPO / "tests/fixtures/runtimes", self.data / "recipes")
         # A warren.toml beside the repository is not for us.
         self.server = Process(
             work,
@@ -148,9 +157,20 @@ class Warren:
                 archive.writestr(name, f"// {change}\n" + (PEERS / name).read_text())
         return path
 
-    def client(self, command, *more):
+    def deploy(self):
+        self.client("deploy", self.archive("first"), "nodejs20.x", "warren.handler", "/noop")
+        for name, runtime, handler, files in OFFICIAL_CLIENTS:
+            path = self.work / f"{name}.zip"
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+                for inside, source in files.items():
+                    entry = zipfile.ZipInfo(inside)
+                    entry.external_attr = 0o755 << 16
+                    archive.writestr(entry, source.read_bytes())
+            self.client("deploy", path, runtime, handler, f"/{name}", function=f"{self.function}-{name}")
+
+    def client(self, command, *more, function=None):
         done = subprocess.run(
-            [str(word) for word in (node(), PEERS / "client.mjs", command, self.url, self.function, *more)],
+            [str(word) for word in (node(), PEERS / "client.mjs", command, self.url, function or self.function, *more)],
             env={**os.environ, **self.environment, "NODE_NO_WARNINGS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -22,7 +22,7 @@ function init(arguments)
 end
 
 function response(status, _, body)
-  local boot, count = body:match('^{"boot":"([0-9a-f-]+)","n":(%d+)}$')
+  local boot, count = body:match('^{"boot": ?"([0-9a-f-]+)", ?"n": ?(%d+)}$')
   if status ~= 200 or not boot then
     wrong = wrong + 1
     if first_wrong == "" then first_wrong = status .. " " .. body:sub(1, 200) end

@@ -16,6 +16,8 @@ if [ "$(cat "$PEERS/node_modules/.key" 2>/dev/null)" != "$(peers_key)" ]; then
     logged peers npm ci --prefix "$PEERS" --ignore-scripts --no-audit --no-fund
     peers_key >"$PEERS/node_modules/.key"
 fi
+# The function in Rust, as a user's own would be built.
+cargo build --release --locked --quiet --manifest-path tests/fixtures/functions/rust/Cargo.toml --target-dir target/fixtures
 python3 -m unittest discover --quiet -s bench -p 'test_*.py'
 
 need_root "Warren makes root file systems and mounts a private disk for each function"

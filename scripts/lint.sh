@@ -36,7 +36,7 @@ shell_scripts() {
         say "SKIPPED shell scripts: shellcheck is not installed; \`scripts/setup.sh test\` does it"
         return
     fi
-    shellcheck --external-sources .ci/run scripts/*.sh runtimes/*/build.sh runtimes/parts/*/build.sh
+    shellcheck --external-sources .ci/run scripts/*.sh runtimes/*/build.sh runtimes/parts/*/build.sh tests/fixtures/runtimes/*/build.sh
 }
 
 # Where packages come from is each machine's own business: npm writes it into lock files unless it is told not to.

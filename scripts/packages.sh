@@ -20,7 +20,6 @@ packages_missing() {
     # The private disk of each function's /tmp.
     have mkfs.ext4 || say e2fsprogs
     if [ "$purpose" = test ]; then
-        python3 -c 'import venv, ensurepip' 2>/dev/null || say python3-venv
         have shellcheck || say shellcheck
         # The Bash recipe of the tests runs here too.
         have jq || say jq
@@ -29,6 +28,16 @@ packages_missing() {
     fi
     if [ "$purpose" = bench ]; then
         have wrk || say wrk
+    fi
+    if [ "$purpose" = test ] || [ "$purpose" = bench ]; then
+        python3 -c 'import venv, ensurepip' 2>/dev/null || say python3-venv
+        # The native part of AWS's own client for Node.js is compiled by these.
+        have g++ || say g++
+        have make || say make
+        have cmake || say cmake
+        have autoreconf || say autoconf
+        have automake || say automake
+        have libtoolize || say libtool
     fi
     docker_package
 }

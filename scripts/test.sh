@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs the suites one after another, all of them whatever fails, and says what came of each and how long it took.
-# usage: test.sh; SUITES="unit e2e" for some of them
+# usage: test.sh; SUITES="unit e2e" for some of them, SUITES=long for one that runs only so
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -40,10 +40,10 @@ suite_build() { scripts/build.sh; }
 # The function in Rust, built as a user's own would be: outside the workspace.
 suite_fixtures() { cargo build --release --locked --quiet --manifest-path tests/fixtures/functions/rust/Cargo.toml --target-dir target/fixtures; }
 
-# The languages' root file systems: at once where they are in the cache, about 80 s where not.
+# The languages' root file systems, those of the tests with AWS's own clients among them: at once where they are in the cache, about 3 min where not.
 suite_trees() {
     cargo build --release --workspace --quiet --example build_trees &&
-        as_root_here target/release/examples/build_trees
+        as_root_here target/release/examples/build_trees tests/fixtures/runtimes/
 }
 
 suite_unit() {
@@ -67,6 +67,9 @@ suite_bootstrap() { "${pytest[@]}" tests/bootstrap; }
 
 suite_e2e() { as_root_here "${pytest[@]}" tests/e2e; }
 
+# What takes too long for every day; only when it is asked for: `make test-long`.
+suite_long() { as_root_here "${pytest[@]}" tests/e2e -m long -s --timeout 1800; }
+
 # What tests find in their environment.
 PATH=$TEST_ENV/python/bin:$PATH
 WARREN_TEST_SERVER=$SERVER
@@ -88,7 +91,7 @@ fi
 # Root's cache is this user's.
 export WARREN_CACHE=$CACHE
 
-if [ -z "${SUITES:-}" ] || [[ " $SUITES " =~ " "(trees|unit|e2e)" " ]]; then
+if [ -z "${SUITES:-}" ] || [[ " $SUITES " =~ " "(trees|unit|e2e|long)" " ]]; then
     need_root "the suites trees, unit and e2e make root file systems and mount disks, as Warren does"
     keep_root
 fi
@@ -104,6 +107,7 @@ nodes=$(find "$CACHE/scripts/node" -name node -type f 2>/dev/null | paste -sd: |
 if [ -n "$nodes" ]; then export WARREN_TEST_NODES=$nodes; fi
 suite bootstrap
 suite e2e
+if [ -n "${SUITES:-}" ]; then suite long; fi
 
 say ""
 if [ -s "$SKIPPED" ]; then

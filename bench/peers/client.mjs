@@ -1,6 +1,6 @@
 // Everything that goes through Lambda's API with real signatures. Prints JSON.
 // usage: node client.mjs deploy|cold|load URL FUNCTION ...   (credentials by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)
-//   deploy URL FUNCTION ZIP            makes the function with the route GET /noop and waits until it can be called
+//   deploy URL FUNCTION ZIP RUNTIME HANDLER PATH   makes the function with the route GET PATH and waits until it can be called
 //   cold   URL FUNCTION ZIP...         publishes each archive and times the first Invoke
 //   load   URL FUNCTION sdk|lean CONCURRENCY SECONDS
 import { createHash, createHmac } from 'node:crypto';
@@ -17,16 +17,16 @@ async function sdk() {
   return { lambda, client: new lambda.LambdaClient({ endpoint: url, region: REGION, maxAttempts: 1 }) };
 }
 
-async function deploy(zip) {
+async function deploy(zip, runtime, handler, path) {
   const { lambda, client } = await sdk();
   await client.send(
     new lambda.CreateFunctionCommand({
       FunctionName: name,
-      Runtime: 'nodejs20.x',
-      Handler: 'warren.handler',
+      Runtime: runtime,
+      Handler: handler,
       Role: 'arn:aws:iam::000000000000:role/bench',
       Code: { ZipFile: readFileSync(zip) },
-      Tags: { 'warren:route': 'GET /noop' },
+      Tags: { 'warren:route': `GET ${path}` },
     }),
   );
   await lambda.waitUntilFunctionActiveV2({ client, maxWaitTime: 600, minDelay: 1, maxDelay: 1 }, { FunctionName: name });
@@ -168,7 +168,7 @@ async function load(kind, concurrency, seconds) {
 }
 
 const commands = {
-  deploy: () => deploy(rest[0]),
+  deploy: () => deploy(...rest),
   cold: () => cold(rest),
   load: () => load(rest[0], Number(rest[1]), Number(rest[2])),
 };

@@ -11,7 +11,7 @@ import functions
 from server import REPOSITORY
 
 HANDLERS = REPOSITORY / "tests/fixtures/functions"
-BASH_RECIPE = REPOSITORY / "tests/fixtures/runtimes/bash"
+RECIPES = REPOSITORY / "tests/fixtures/runtimes"
 RUST_BOOTSTRAP = pathlib.Path(
     os.environ.get("WARREN_TEST_RUST_BOOTSTRAP", REPOSITORY / "target/fixtures/release/bootstrap")
 )
@@ -27,9 +27,18 @@ class Language:
     handler: str
     # Words of the last stack frame of a raised error; None where errors have no stack.
     stack: str | None
+    # Programs of the host without which its root file system can't be made.
+    tools: tuple[str, ...] = ()
 
     def __str__(self):
         return self.runtime
+
+    def missing(self):
+        """What this machine lacks for it; nothing if it can be tested."""
+        if self.family == "rust" and not RUST_BOOTSTRAP.exists():
+            return f"{RUST_BOOTSTRAP} is not built"
+        tools = [tool for tool in self.tools if shutil.which(tool) is None]
+        return f"not installed: {', '.join(tools)}" if tools else None
 
     def package(self):
         if self.family == "rust":
@@ -51,7 +60,17 @@ NODES = [
 ]
 RUST = Language("provided.al2023", "rust", "bootstrap", None)
 BASH = Language("bash5", "bash", "app.handler", "at refuse_with (/var/task/app.sh:")
-ALL = [PYTHON, *NODES, RUST, BASH]
+# AWS's own clients of the Runtime API, unmodified. Rust's is the third of them.
+PYTHON_CLIENT = Language("python3.13-ric", "python", "app.handler", "in refuse_with", ("python3",))
+NODE_CLIENT = Language(
+    "nodejs20-ric",
+    "nodejs",
+    "index.handler",
+    "    at refuse (/var/task/index.js:",
+    ("npm", "g++", "make", "cmake", "autoreconf", "libtoolize"),
+)
+OFFICIAL_CLIENTS = [PYTHON_CLIENT, NODE_CLIENT, RUST]
+ALL = [PYTHON, *NODES, RUST, BASH, PYTHON_CLIENT, NODE_CLIENT]
 
 
 def zip_of_files(files):
@@ -66,9 +85,9 @@ def zip_of_files(files):
     return buffer.getvalue()
 
 
-def add_bash(server):
-    """Makes Bash a language of a server that is not started yet: its recipe is copied, nothing else."""
-    shutil.copytree(BASH_RECIPE, server.folder / "recipes" / "bash")
+def add_recipes(server):
+    """Makes the tests' own languages known to a server that is not started yet: their recipes are copied, nothing else."""
+    shutil.copytree(RECIPES, server.folder / "recipes")
 
 
 def deploy_suite(client, language, name=None, **overrides):

@@ -1,6 +1,7 @@
 """One suite for every language, with the handlers of tests/fixtures/functions: what works in one works in all.
 
-Bash is no built-in language: its recipe is copied into the data folder, and that must be all that it takes.
+Bash is no built-in language, and AWS's own runtime interface clients are none: their recipes are copied into the data folder, and that must be all
+that it takes.
 """
 
 import base64
@@ -63,9 +64,9 @@ BROKEN_PROGRAMS = [
 
 @pytest.fixture(scope="module")
 def warren(tmp_path_factory):
-    """A server to which one language was added."""
+    """A server to which languages were added."""
     server = Warren(tmp_path_factory.mktemp("languages") / "data")
-    languages.add_bash(server)
+    languages.add_recipes(server)
     server.start()
     yield server
     server.stop()
@@ -79,8 +80,8 @@ def client(warren):
 
 @pytest.fixture(scope="module", params=languages.ALL, ids=str)
 def language(request):
-    if request.param.family == "rust" and not languages.RUST_BOOTSTRAP.exists():
-        pytest.skip(f"{languages.RUST_BOOTSTRAP} is not built")
+    if reason := request.param.missing():
+        pytest.skip(reason)
     return request.param
 
 

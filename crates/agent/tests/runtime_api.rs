@@ -96,6 +96,11 @@ log = [
     told(other.request('PUT', '/2022-07-01/telemetry', b'{}')),
     told(other.request('GET', '/2018-06-01/nothing'))[0],
     told(other.request('GET', API + 'init/error'))[0],
+    other.request('POST', API + 'invocation/next')[1].get('allow'),
+    told(other.request('GET', API + 'restore/next'))[0],
+    told(other.request('POST', API + 'restore/error', b'{}'))[0],
+    told(other.request('POST', '/2020-01-01/extension/register', b'{}', ['Lambda-Extension-Name: x']))[0],
+    told(other.request('GET', '/2020-01-01/extension/event/next'))[0],
 ]
 log.append(told(client.respond(id, b'first')))
 log.append(told(other.respond(id, b'second')))
@@ -128,9 +133,14 @@ builtins.log = log",
         ],
         404,
         405,
+        "GET",
+        403,
+        403,
+        403,
+        403,
         [202, r#"{"status":"OK"}"#],
-        not_now("ResponseSent", "InvocationResponse"),
-        not_now("ResponseSent", "InvocationErrorResponse"),
+        not_now("RuntimeResponseSentState", "InvocationResponse"),
+        not_now("RuntimeResponseSentState", "InvocationErrorResponse"),
     ]);
     assert_eq!(calls.run("r-2", "answer = log").json(), expected);
     // A finished id, from another connection.
@@ -166,6 +176,35 @@ sys.exit(status - 200)";
         (exited, logs.stdout.as_str()),
         (Exited::Code(2), "importing\n")
     );
+}
+
+#[test]
+fn a_runtime_that_waits_to_be_restored_goes_on() {
+    let Some(mut sandbox) = Sandbox::start() else {
+        return;
+    };
+    let mut claim = Sandbox::python(Interface::RuntimeApi);
+    let wait = "client = Client()
+status, _, body = client.request('GET', API + 'restore/next')
+print(status, body, flush=True)";
+    claim.environment.insert("INIT".to_owned(), wait.to_owned());
+    let mut calls = sandbox.run(&claim);
+    calls.ready();
+    assert_eq!(sandbox.logs(8).stdout, "200 b''\n");
+    assert_eq!(calls.call("[3]").text(), "[3]");
+    sandbox.command_empty(FrameKind::Kill);
+    assert_eq!(sandbox.exited().0, Exited::Signal(9));
+
+    // A hook that fails after the restore ends Init.
+    let source = format!(
+        "{wait}
+status = client.request('POST', API + 'restore/error', b'{{\"errorType\":\"Runtime.AfterRestoreError\",\"errorMessage\":\"hook\"}}')[0]
+sys.exit(status - 200)"
+    );
+    claim.environment.insert("INIT".to_owned(), source);
+    let mut calls = sandbox.run(&claim);
+    assert_eq!(calls.init_error().error_type, "Runtime.AfterRestoreError");
+    assert_eq!(sandbox.exited().0, Exited::Code(2));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use tokio::{
 };
 use warren_engine::Sandbox;
 use warren_model::{InstanceId, Outcome, RequestId};
-use warren_protocol::Claim;
+use warren_protocol::{Claim, Interface};
 use warren_scheduler::{CallId, Event, Instance as Number};
 use warren_telemetry::report::Status;
 
@@ -43,6 +43,10 @@ const LOOK: Duration = Duration::from_millis(100);
 const EXIT_NEWS: Duration = Duration::from_secs(1);
 /// How long output of a finished call may take to arrive before its END line is written without it.
 const OUTPUT_NEWS: Duration = Duration::from_millis(100);
+
+/// Most calls of an instance whose runtime speaks the Runtime API. AWS's own clients set the environment variable `_X_AMZN_TRACE_ID` anew for each
+/// call, which glibc never frees: 110 to 170 bytes a call, so at most 17 MB before a new instance takes over.
+const RUNTIME_API_CALLS: u32 = 100_000;
 
 /// Pauses between tries to remove an ended instance; its resources count as used meanwhile.
 const REMOVAL_PAUSES_S: [u64; 6] = [1, 2, 5, 10, 30, 60];
@@ -172,7 +176,7 @@ impl Instance {
                 Some(job) => {
                     let call = job.call;
                     self.running = Some(call);
-                    usable = self.run(job).await;
+                    usable = self.run(job).await && !is_worn_out(self.claim.interface, self.calls);
                     self.running = None;
                     context.dispatch.handle(
                         context,
@@ -264,8 +268,25 @@ impl Instance {
     }
 }
 
+/// Whether an instance with so many calls behind it is better replaced than called again.
+fn is_worn_out(interface: Interface, calls: u32) -> bool {
+    interface == Interface::RuntimeApi && calls >= RUNTIME_API_CALLS
+}
+
 /// Returns once the runtime has ended.
 async fn ended(life: &mut watch::Receiver<Life>) {
     // The sender lives as long as the control stream's owner.
     let _ = life.wait_for(|life| *life != Life::Running).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_runtimes_of_others_wear_out() {
+        assert!(!is_worn_out(Interface::RuntimeApi, RUNTIME_API_CALLS - 1));
+        assert!(is_worn_out(Interface::RuntimeApi, RUNTIME_API_CALLS));
+        assert!(!is_worn_out(Interface::Stream, u32::MAX));
+    }
 }

@@ -1,7 +1,8 @@
-//! Builds root file systems into the cache: all of them, or those named.
-//! `cargo run --release -p warren-runtimes --example build_trees -- python3.13`
+//! Builds root file systems into the cache: all of them, or those named. An argument with a slash is a folder of further recipes.
+//! `cargo run --release --workspace --example build_trees -- python3.13 tests/fixtures/runtimes/`
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
@@ -19,10 +20,19 @@ async fn main() -> ExitCode {
 }
 
 async fn build() -> Result<(), Box<dyn Error>> {
-    let catalogue = Catalogue::built_in()?;
+    let (folders, asked): (Vec<String>, Vec<String>) = std::env::args()
+        .skip(1)
+        .partition(|argument| argument.contains('/'));
+    let catalogue = match folders.as_slice() {
+        [] => Catalogue::built_in()?,
+        [folder] => Catalogue::load(Path::new(folder))?,
+        _ => return Err("one folder of recipes at most".into()),
+    };
+    if let Some(error) = catalogue.rejected().first() {
+        return Err(error.to_string().into());
+    }
     let folder = Trees::default_folder().ok_or("neither WARREN_CACHE nor HOME is set")?;
     let trees = Trees::new(folder);
-    let asked: Vec<String> = std::env::args().skip(1).collect();
     for recipe in catalogue.recipes() {
         if !asked.is_empty() && !asked.contains(&recipe.id) {
             continue;

@@ -41,12 +41,18 @@ pub(crate) struct Head {
     pub(crate) chunked: bool,
     /// The client waits for "100 Continue" before it sends the body.
     pub(crate) expects_continue: bool,
-    /// The client closes after this request.
+    /// The connection ends with this request: the client says so, or knows it no other way (HTTP/1.0).
     pub(crate) close: bool,
+    /// HTTP/1.0, which knows no chunks.
+    pub(crate) old: bool,
     /// `Lambda-Runtime-Function-Response-Mode`.
     pub(crate) response_mode: Option<String>,
     /// `Lambda-Runtime-Function-Error-Type`.
     pub(crate) error_type: Option<String>,
+    /// `Lambda-Extension-Name`.
+    pub(crate) extension_name: Option<String>,
+    /// `Lambda-Extension-Identifier`.
+    pub(crate) extension_id: Option<String>,
 }
 
 /// Reads the head of the next request; `None` if the connection ends before it.
@@ -71,13 +77,16 @@ pub(crate) fn read_head(reader: &mut impl BufRead) -> Result<Option<Head>, HttpE
     else {
         return Err(bad(400, "the request line is not one"));
     };
-    if version != "HTTP/1.1" {
-        return Err(bad(505, "only HTTP/1.1 is spoken here"));
-    }
-    let path = target.split('?').next().unwrap_or_default();
+    let old = match version {
+        "HTTP/1.1" => false,
+        "HTTP/1.0" => true,
+        _ => return Err(bad(505, "only HTTP/1.1 and 1.0 are spoken here")),
+    };
     let mut head = Head {
         method: method.to_owned(),
-        path: path.to_owned(),
+        path: path_of(target).to_owned(),
+        close: old,
+        old,
         ..Head::default()
     };
     loop {
@@ -89,6 +98,10 @@ pub(crate) fn read_head(reader: &mut impl BufRead) -> Result<Option<Head>, HttpE
                 let (name, value) = line
                     .split_once(':')
                     .ok_or(bad(400, "a header line has no colon"))?;
+                // A space before the colon hides a length from one reader and not from the next (RFC 9112, 5.1).
+                if name.is_empty() || name.bytes().any(|byte| byte.is_ascii_whitespace()) {
+                    return Err(bad(400, "a header name has a space"));
+                }
                 head.take(&name.to_ascii_lowercase(), value.trim())?;
             }
         }
@@ -96,7 +109,24 @@ pub(crate) fn read_head(reader: &mut impl BufRead) -> Result<Option<Head>, HttpE
     if head.chunked && head.content_length.is_some() {
         return Err(bad(400, "both Content-Length and Transfer-Encoding"));
     }
+    if head.old {
+        if head.chunked {
+            return Err(bad(400, "HTTP/1.0 has no Transfer-Encoding"));
+        }
+        head.expects_continue = false;
+    }
     Ok(Some(head))
+}
+
+/// The path of a request's target, which may be a whole URL (RFC 9112, 3.2.2), without its query.
+fn path_of(target: &str) -> &str {
+    let target = match target.get(..7) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("http://") => target[7..]
+            .find('/')
+            .map_or("/", |slash| &target[7 + slash..]),
+        _ => target,
+    };
+    target.split('?').next().unwrap_or_default()
 }
 
 impl Head {
@@ -125,6 +155,8 @@ impl Head {
             }
             "lambda-runtime-function-response-mode" => self.response_mode = Some(value.to_owned()),
             "lambda-runtime-function-error-type" => self.error_type = Some(value.to_owned()),
+            "lambda-extension-name" => self.extension_name = Some(value.to_owned()),
+            "lambda-extension-identifier" => self.extension_id = Some(value.to_owned()),
             _ => {}
         }
         Ok(())
@@ -215,12 +247,27 @@ mod tests {
         };
         assert_eq!(head, expected);
         assert!(read("").unwrap().is_none());
+        let head = read(
+            "GET HTTP://127.0.0.1:9001/a?b HTTP/1.0\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n",
+        );
+        let head = head.unwrap().unwrap();
+        assert_eq!(head.path, "/a");
+        assert!(head.old && head.close && !head.expects_continue);
+        assert_eq!(path_of("http://host"), "/");
     }
 
     #[test]
     fn refuses_what_is_not_a_request() {
         assert_eq!(read("GET /\r\n\r\n"), Err(400));
-        assert_eq!(read("GET / HTTP/1.0\r\n\r\n"), Err(505));
+        assert_eq!(read("GET / HTTP/2.0\r\n\r\n"), Err(505));
+        assert_eq!(
+            read("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
+            Err(400)
+        );
+        assert_eq!(
+            read("GET / HTTP/1.1\r\nContent-Length : 1\r\n\r\n"),
+            Err(400)
+        );
         assert_eq!(read("GET / HTTP/1.1 x\r\n\r\n"), Err(400));
         assert_eq!(read("GET / HTTP/1.1\r\nnothing\r\n\r\n"), Err(400));
         assert_eq!(

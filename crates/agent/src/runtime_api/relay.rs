@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustix::event::{PollFd, PollFlags};
 use warren_protocol::{
     FrameKind, HEADER_LEN, Header, INVOKE_PREFIX, InvokeMeta, MAX_PAYLOAD, encode_empty,
-    encode_error, encode_init_error,
+    encode_init_error,
 };
 
 use crate::frames::{invalid, read_header};
@@ -159,9 +159,18 @@ impl Relay {
     /// Sends an error as the answer, behind all output that was written before.
     pub(crate) fn send_error(&self, call: u32, error: &[u8]) -> io::Result<()> {
         let mark = self.output.drain();
-        let mut frame = Vec::new();
-        encode_error(&mut frame, call, mark, error);
-        self.write(&frame)
+        let header = Header {
+            call,
+            mark,
+            end: true,
+            ..Header::new(FrameKind::Error, error.len() as u32)
+        };
+        let mut frame = header.encode().to_vec();
+        // One write and one wake-up for a usual one; a large one is not copied for that.
+        let (first, rest) = error.split_at(error.len().min(PIECE));
+        frame.extend_from_slice(first);
+        self.write(&frame)?;
+        self.write(rest)
     }
 
     fn send_response(&self, header: Header, frame: &mut [u8]) -> io::Result<()> {

@@ -12,7 +12,8 @@ use crate::report::report;
 use crate::runtime_api::answer::Answer;
 use crate::runtime_api::body::Body;
 use crate::runtime_api::http::{Head, HttpError, read_head};
-use crate::runtime_api::session::{Next, Session};
+use crate::runtime_api::route::Route;
+use crate::runtime_api::session::{After, Next, Session};
 use crate::threads::{lock, spawn};
 
 /// Most connections at a time. A client has one or two; each costs a thread.
@@ -174,8 +175,8 @@ fn serve(stream: &TcpStream, session: &Session) {
             body,
             reader: &mut reader,
         };
-        let answer = match route(&request.head.method, &request.head.path) {
-            Route::Next => match session.next(stream) {
+        let answer = match Route::of(&request.head.method, &request.head.path) {
+            Route::Next => match session.next(&request.head, stream) {
                 Next::Delivered if request.discard() && !request.head.close => continue,
                 Next::Delivered | Next::Gone => return,
                 Next::Refused(answer) => answer,
@@ -183,106 +184,20 @@ fn serve(stream: &TcpStream, session: &Session) {
             Route::Response(id) => session.response(&id, &mut request),
             Route::Error(id) => session.error(&id, &mut request),
             Route::InitError => session.init_error(&mut request),
-            Route::Fixed(answer) => answer,
+            Route::RestoreNext => session.restore_next(),
+            Route::RestoreError => session.restore_error(&mut request),
+            Route::Off(endpoint) => endpoint.answer(&request.head),
+            Route::Refused(answer) => answer,
         };
         let last = !request.discard() || request.head.close;
         if answer.write(&mut writer, last).is_err() || last {
+            session.settle(stream, After::Close);
             return;
         }
-    }
-}
-
-/// What a request is for.
-#[derive(Debug, PartialEq, Eq)]
-enum Route {
-    Next,
-    Response(String),
-    Error(String),
-    InitError,
-    Fixed(Answer),
-}
-
-fn route(method: &str, path: &str) -> Route {
-    let not_here = || Route::Fixed(Answer::error(404, "NotFound", "no such endpoint"));
-    let (wanted, route) = match path {
-        // As Lambda's local emulator answers where the two are off.
-        "/2020-08-15/logs" => (
-            "PUT",
-            Route::Fixed(Answer::error(
-                202,
-                "Logs.NotSupported",
-                "Logs API is not supported",
-            )),
-        ),
-        "/2022-07-01/telemetry" => (
-            "PUT",
-            Route::Fixed(Answer::error(
-                202,
-                "Telemetry.NotSupported",
-                "Telemetry API is not supported",
-            )),
-        ),
-        _ => match path.strip_prefix("/2018-06-01/runtime/") {
-            Some("invocation/next") => ("GET", Route::Next),
-            Some("init/error") => ("POST", Route::InitError),
-            Some(rest) => match rest
-                .strip_prefix("invocation/")
-                .and_then(|rest| rest.split_once('/'))
-            {
-                Some((id, "response")) => ("POST", Route::Response(id.to_owned())),
-                Some((id, "error")) => ("POST", Route::Error(id.to_owned())),
-                _ => return not_here(),
-            },
-            None => return not_here(),
-        },
-    };
-    if method == wanted {
-        route
-    } else {
-        Route::Fixed(Answer::error(
-            405,
-            "MethodNotAllowed",
-            "this endpoint has another method",
-        ))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn routes() {
-        assert_eq!(
-            route("GET", "/2018-06-01/runtime/invocation/next"),
-            Route::Next
-        );
-        assert_eq!(
-            route("POST", "/2018-06-01/runtime/invocation/a-b/response"),
-            Route::Response("a-b".into())
-        );
-        assert_eq!(
-            route("POST", "/2018-06-01/runtime/invocation/a-b/error"),
-            Route::Error("a-b".into())
-        );
-        assert_eq!(
-            route("POST", "/2018-06-01/runtime/init/error"),
-            Route::InitError
-        );
-        let status = |method, path| match route(method, path) {
-            Route::Fixed(answer) => answer.status,
-            other => panic!("{other:?}"),
+        let then = match reader.buffer() {
+            [] => After::Wait,
+            _ => After::Request,
         };
-        assert_eq!(status("PUT", "/2020-08-15/logs"), 202);
-        assert_eq!(status("PUT", "/2022-07-01/telemetry"), 202);
-        assert_eq!(status("POST", "/2018-06-01/runtime/invocation/next"), 405);
-        for path in [
-            "/",
-            "",
-            "/2018-06-01/runtime/invocation/a/b/response",
-            "/2018-06-01/runtime/restore/next",
-        ] {
-            assert_eq!(status("GET", path), 404);
-        }
+        session.settle(stream, then);
     }
 }

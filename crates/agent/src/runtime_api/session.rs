@@ -1,16 +1,19 @@
 use std::io::{self, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use warren_protocol::{ErrorObject, HEADER_LEN, InvokeMeta, MAX_PAYLOAD};
+use rustix::event::{PollFd, PollFlags};
+use warren_protocol::{HEADER_LEN, InvokeMeta};
 
 use crate::output::Output;
+use crate::readiness::wait_ready;
 use crate::report::report;
 use crate::runtime_api::answer::Answer;
-use crate::runtime_api::base64;
-use crate::runtime_api::http::HttpError;
+use crate::runtime_api::fault::Fault;
+use crate::runtime_api::http::Head;
+use crate::runtime_api::late::{LateError, PATIENCE};
 use crate::runtime_api::relay::{Invocation, PIECE, Relay};
 use crate::runtime_api::server::Request;
 use crate::runtime_api::state::{RuntimeState, Target};
@@ -29,9 +32,21 @@ pub(crate) struct Session {
     /// Held by the connection that waits for the next call or reads its body.
     turn: Mutex<()>,
     relay: Relay,
+    late: LateError,
     /// The runtime has ended; what its connections find broken now says nothing about the next one.
     closed: AtomicBool,
     supervisor: Arc<Supervisor>,
+}
+
+/// What comes after an answer on its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// A request that was sent unasked.
+    Request,
+    /// What the client likes.
+    Wait,
+    /// Its end.
+    Close,
 }
 
 /// What became of a request for the next call.
@@ -42,12 +57,6 @@ pub(crate) enum Next {
     Refused(Answer),
     /// The connection is of no use any more.
     Gone,
-}
-
-/// An answer that turned out to be an error: what the host and what the runtime are told.
-struct Fault {
-    error: Vec<u8>,
-    answer: Answer,
 }
 
 impl Session {
@@ -61,6 +70,7 @@ impl Session {
             state: Mutex::default(),
             turn: Mutex::default(),
             relay: Relay::new(call_stream, output),
+            late: LateError::default(),
             closed: AtomicBool::new(false),
             supervisor,
         }
@@ -69,11 +79,13 @@ impl Session {
     /// Ends the call stream: the runtime has ended.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
+        self.tell_late();
         self.relay.close();
     }
 
-    /// `GET /runtime/invocation/next`
-    pub(crate) fn next(&self, client: &TcpStream) -> Next {
+    /// `GET /runtime/invocation/next`; `head` is that of the request.
+    pub(crate) fn next(&self, head: &Head, client: &TcpStream) -> Next {
+        self.tell_late();
         let first = lock(&self.state).next();
         match first {
             Err(refusal) => return Next::Refused(refusal.into()),
@@ -87,11 +99,10 @@ impl Session {
         if let Err(refusal) = lock(&self.state).check_waiting() {
             return Next::Refused(refusal.into());
         }
-        match self
-            .relay
-            .wait_for_call(client)
-            .and_then(|call| call.map(|call| self.deliver(call, client)).transpose())
-        {
+        match self.relay.wait_for_call(client).and_then(|call| {
+            call.map(|call| self.deliver(call, head, client))
+                .transpose()
+        }) {
             Ok(Some(true)) => Next::Delivered,
             Ok(_) => Next::Gone,
             Err(error) => self.lost(error),
@@ -99,10 +110,18 @@ impl Session {
     }
 
     /// Hands a call to the runtime; gives whether all of it could be written. The body is read to its end in any case.
-    fn deliver(&self, mut invocation: Invocation, mut client: &TcpStream) -> io::Result<bool> {
+    fn deliver(
+        &self,
+        mut invocation: Invocation,
+        head: &Head,
+        mut client: &TcpStream,
+    ) -> io::Result<bool> {
         let meta = invocation.meta()?;
         lock(&self.state).invoked(&meta.id, invocation.number);
         let mut bytes = event_head(&meta);
+        if head.close {
+            bytes.extend_from_slice(b"Connection: close\r\n");
+        }
         // An event without a body is `{}` to the runtime.
         let chunked = match invocation.body_length() {
             Some(0) => {
@@ -111,6 +130,11 @@ impl Session {
             }
             Some(length) => {
                 bytes.extend_from_slice(format!("Content-Length: {length}\r\n\r\n").as_bytes());
+                false
+            }
+            // HTTP/1.0 has no chunks: the end of the connection is the end of the event.
+            None if head.old => {
+                bytes.extend_from_slice(b"\r\n");
                 false
             }
             None => {
@@ -125,6 +149,7 @@ impl Session {
             let count = self.relay.read_body(&mut invocation, &mut piece)?;
             total += count;
             match (count, chunked) {
+                (0, false) if total == 0 => bytes.extend_from_slice(b"{}"),
                 (0, false) => {}
                 (0, true) if total == 0 => bytes.extend_from_slice(b"2\r\n{}\r\n0\r\n\r\n"),
                 (0, true) => bytes.extend_from_slice(b"0\r\n\r\n"),
@@ -155,15 +180,58 @@ impl Session {
             Some("streaming") => self.relay_answer(call, request, STREAMED_ANSWER_LIMIT, true),
             Some(_) => Ok(Err(Fault::response_mode())),
         };
-        let outcome = outcome.and_then(|outcome| match outcome {
-            Ok(()) => Ok(Answer::accepted()),
-            Err(fault) => self
-                .relay
-                .send_error(call, &fault.error)
-                .map(|()| fault.answer),
-        });
+        match outcome {
+            Ok(Ok(())) => {
+                lock(&self.state).answered();
+                Answer::accepted()
+            }
+            Ok(Err(fault)) => self.failed(call, fault),
+            Err(error) => self.unreachable(error),
+        }
+    }
+
+    /// Ends a call with an error: at once if the runtime is told that all is well, otherwise when its reaction is known.
+    fn failed(&self, call: u32, fault: Fault) -> Answer {
+        if !fault.answer.is_accepted() {
+            self.late.keep(call, fault.error);
+            return fault.answer;
+        }
+        let outcome = self.relay.send_error(call, &fault.error);
         lock(&self.state).answered();
-        outcome.unwrap_or_else(|error| self.unreachable(error))
+        outcome.map_or_else(|error| self.unreachable(error), |()| fault.answer)
+    }
+
+    /// Waits for the runtime's reaction to a refused answer, and tells the host. `client` is its connection.
+    pub(crate) fn settle(&self, client: &TcpStream, then: After) {
+        if !self.late.is_pending() {
+            return;
+        }
+        let goes_on = match then {
+            After::Request => true,
+            After::Wait => {
+                let mut fds = [PollFd::new(client, PollFlags::IN | PollFlags::RDHUP)];
+                let waited = wait_ready(&mut fds, Some(PATIENCE));
+                waited.is_ok() && !fds[0].revents().contains(PollFlags::RDHUP)
+            }
+            After::Close => {
+                // The client may be waiting for this before it does anything else.
+                let _ = client.shutdown(Shutdown::Both);
+                false
+            }
+        };
+        if !goes_on {
+            self.late.wait();
+        }
+        self.tell_late();
+    }
+
+    fn tell_late(&self) {
+        self.late.tell(|call, error| {
+            if let Err(error) = self.relay.send_error(call, error) {
+                self.lost(error);
+            }
+            lock(&self.state).answered();
+        });
     }
 
     /// Passes an answer on; the outer error is the host's connection, the inner one the runtime's doing.
@@ -220,10 +288,7 @@ impl Session {
             Ok(call) => call,
             Err(refusal) => return refusal.into(),
         };
-        let (error, answer) = read_error(request);
-        let outcome = self.relay.send_error(call, &error);
-        lock(&self.state).answered();
-        outcome.map_or_else(|error| self.unreachable(error), |()| answer)
+        self.failed(call, Fault::read(request))
     }
 
     /// `POST /runtime/init/error`
@@ -231,10 +296,30 @@ impl Session {
         if let Err(refusal) = lock(&self.state).init_error() {
             return refusal.into();
         }
-        let (error, answer) = read_error(request);
+        self.init_failed(request)
+    }
+
+    /// `GET /runtime/restore/next`. No snapshot is taken of a runtime that speaks this API, so it goes on at once, with its hooks.
+    pub(crate) fn restore_next(&self) -> Answer {
+        match lock(&self.state).restore_next() {
+            Ok(()) => Answer::restored(),
+            Err(refusal) => refusal.into(),
+        }
+    }
+
+    /// `POST /runtime/restore/error`; to the host Init has failed.
+    pub(crate) fn restore_error(&self, request: &mut Request<'_, '_>) -> Answer {
+        if let Err(refusal) = lock(&self.state).restore_error() {
+            return refusal.into();
+        }
+        self.init_failed(request)
+    }
+
+    fn init_failed(&self, request: &mut Request<'_, '_>) -> Answer {
+        let told = Fault::read(request);
         self.relay
-            .send_init_error(&error)
-            .map_or_else(|error| self.unreachable(error), |()| answer)
+            .send_init_error(&told.error)
+            .map_or_else(|error| self.unreachable(error), |()| told.answer)
     }
 
     /// Ends the runtime: without its call stream it is of no use.
@@ -250,36 +335,6 @@ impl Session {
         self.lost(error);
         Answer::error(500, "InternalServerError", "Internal Server Error")
     }
-}
-
-/// Reads an error object, to be passed on as it is.
-fn read_error(request: &mut Request<'_, '_>) -> (Vec<u8>, Answer) {
-    let kind = request.head.error_type.clone();
-    let limit = MAX_PAYLOAD as usize;
-    let mut error = Vec::new();
-    let mut piece = vec![0; PIECE];
-    while !request.body.is_done() {
-        match request.read(&mut piece) {
-            Ok(count) if error.len() + count > limit => {
-                let message = format!("the error object is larger than {limit} bytes");
-                let kind = kind.unwrap_or_else(|| "Function.ResponseSizeTooLarge".to_owned());
-                return (
-                    ErrorObject::new(kind, message).to_json(),
-                    Answer::too_large(limit as u64),
-                );
-            }
-            Ok(count) => error.extend_from_slice(&piece[..count]),
-            Err(error) => {
-                let fault = Fault::truncated(&error);
-                return (fault.error, fault.answer);
-            }
-        }
-    }
-    if error.is_empty() {
-        error =
-            ErrorObject::new(kind.unwrap_or_else(|| "Runtime.Unknown".to_owned()), "").to_json();
-    }
-    (error, Answer::accepted())
 }
 
 fn event_head(meta: &InvokeMeta<'_>) -> Vec<u8> {
@@ -307,52 +362,6 @@ fn event_head(meta: &InvokeMeta<'_>) -> Vec<u8> {
         head.extend_from_slice(b"\r\n");
     }
     head
-}
-
-impl Fault {
-    fn too_large(limit: u64) -> Self {
-        let message =
-            format!("Response payload size exceeded maximum allowed payload size ({limit} bytes).");
-        let error = ErrorObject::new("Function.ResponseSizeTooLarge", message).to_json();
-        Self {
-            error,
-            answer: Answer::too_large(limit),
-        }
-    }
-
-    fn truncated(error: &HttpError) -> Self {
-        let (status, message) = match error {
-            HttpError::Io => (400, "HTTP request detected as truncated"),
-            HttpError::Bad { status, message } => (*status, *message),
-        };
-        let error = ErrorObject::new("Runtime.TruncatedResponse", message).to_json();
-        Self {
-            error,
-            answer: Answer::error(status, "TruncatedHTTPRequest", message),
-        }
-    }
-
-    fn response_mode() -> Self {
-        let message = "Invalid function response mode";
-        let error = ErrorObject::new("Runtime.InvalidResponseModeHeader", message).to_json();
-        Self {
-            error,
-            answer: Answer::error(400, "InvalidFunctionResponseMode", message),
-        }
-    }
-
-    /// A streamed answer that failed half-way says so behind its last chunk.
-    fn trailers(request: &Request<'_, '_>) -> Self {
-        let body = request.body.error_body.as_deref().and_then(base64::decode);
-        let error = body.filter(|body| !body.is_empty()).unwrap_or_else(|| {
-            let kind = request.body.error_type.clone().unwrap_or_default();
-            ErrorObject::new(kind, "").to_json()
-        });
-        Self {
-            error,
-            answer: Answer::accepted(),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! The states of a runtime, as Lambda's own local emulator has and names them:
 //!
 //! ```text
-//!             first /next (READY goes out)         INVOKE came in
-//!   Started ------------------------------> Ready -----------------> Running
-//!      |                                      ^                         | /response or /error begins
-//!      | /init/error                          | /next                   v
-//!      v                                      |                      Answering
-//!   InitError                             ResponseSent <----------------+
-//!                                                    answer has gone out
+//!               first /next (READY goes out)         INVOKE came in
+//!   Started --------------------------------> Ready -----------------> Running
+//!     |   | /restore/next       /next           ^                         | /response or /error begins
+//!     |   +---------------> Restoring ----------+                         v
+//!     |                         |               | /next               Answering
+//!     | /init/error             |          ResponseSent <-----------------+
+//!     v                         v /restore/error        answer has gone out
+//!   InitError               RestoreError
 //! ```
 //! Everything else is refused with InvalidStateTransition, and an answer to any id but the last one given out with InvalidRequestID.
 
@@ -18,6 +19,8 @@ use crate::runtime_api::answer::Answer;
 enum Phase {
     Started,
     InitError,
+    Restoring,
+    RestoreError,
     Ready,
     Running(Call),
     Answering(Call, Target),
@@ -36,6 +39,7 @@ struct Call {
 pub(crate) enum Target {
     Ready,
     InitError,
+    RestoreError,
     Response,
     ErrorResponse,
 }
@@ -45,6 +49,7 @@ impl Target {
         match self {
             Self::Ready => "Ready",
             Self::InitError => "InitError",
+            Self::RestoreError => "RuntimeRestoreErrorState",
             Self::Response => "InvocationResponse",
             Self::ErrorResponse => "InvocationErrorResponse",
         }
@@ -94,7 +99,7 @@ impl RuntimeState {
     /// waits: its first connection may have broken.
     pub(crate) fn next(&mut self) -> Result<bool, Refusal> {
         match self.phase {
-            Phase::Started => {
+            Phase::Started | Phase::Restoring => {
                 self.phase = Phase::Ready;
                 Ok(true)
             }
@@ -131,7 +136,9 @@ impl RuntimeState {
             {
                 Err(Refusal::RequestId)
             }
-            Phase::Started | Phase::InitError => Err(Refusal::RequestId),
+            Phase::Started | Phase::InitError | Phase::Restoring | Phase::RestoreError => {
+                Err(Refusal::RequestId)
+            }
             Phase::Running(call) => {
                 let number = call.number;
                 self.phase = Phase::Answering(call.clone(), target);
@@ -159,14 +166,39 @@ impl RuntimeState {
         }
     }
 
+    /// Init is over and the runtime waits to be restored.
+    pub(crate) fn restore_next(&mut self) -> Result<(), Refusal> {
+        match self.phase {
+            Phase::Started => {
+                self.phase = Phase::Restoring;
+                Ok(())
+            }
+            // The emulator names the state that the runtime wants to get to, not the one between.
+            _ => Err(self.refusal(Target::Ready)),
+        }
+    }
+
+    /// A hook that runs after a restore has failed.
+    pub(crate) fn restore_error(&mut self) -> Result<(), Refusal> {
+        match self.phase {
+            Phase::Restoring => {
+                self.phase = Phase::RestoreError;
+                Ok(())
+            }
+            _ => Err(self.refusal(Target::RestoreError)),
+        }
+    }
+
     fn refusal(&self, to: Target) -> Refusal {
         let from = match &self.phase {
             Phase::Started => "Started",
             Phase::InitError => "InitError",
+            Phase::Restoring => "Restoring",
+            Phase::RestoreError => "RuntimeRestoreErrorState",
             Phase::Ready => "Ready",
             Phase::Running(_) => "Running",
             Phase::Answering(_, target) => target.name(),
-            Phase::ResponseSent(_) => "ResponseSent",
+            Phase::ResponseSent(_) => "RuntimeResponseSentState",
         };
         Refusal::Transition { from, to }
     }
@@ -200,11 +232,11 @@ mod tests {
         state.answered();
         assert_eq!(
             state.answer("a", Target::Response),
-            Err(refused("ResponseSent", Target::Response))
+            Err(refused("RuntimeResponseSentState", Target::Response))
         );
         assert_eq!(
             state.init_error(),
-            Err(refused("ResponseSent", Target::InitError))
+            Err(refused("RuntimeResponseSentState", Target::InitError))
         );
         assert_eq!(state.next(), Ok(false));
         state.invoked("b", 2);
@@ -225,6 +257,37 @@ mod tests {
             Err(refused("InitError", Target::InitError))
         );
         assert_eq!(state.next(), Err(refused("InitError", Target::Ready)));
+        assert_eq!(state.answer("a", Target::Response), Err(Refusal::RequestId));
+    }
+
+    #[test]
+    fn a_restore_is_a_part_of_init() {
+        let mut state = RuntimeState::default();
+        let early = refused("Started", Target::RestoreError);
+        assert_eq!(state.restore_error(), Err(early));
+        assert_eq!(state.restore_next(), Ok(()));
+        assert_eq!(
+            state.restore_next(),
+            Err(refused("Restoring", Target::Ready))
+        );
+        assert_eq!(
+            state.init_error(),
+            Err(refused("Restoring", Target::InitError))
+        );
+        assert_eq!(state.answer("a", Target::Response), Err(Refusal::RequestId));
+        assert_eq!(state.next(), Ok(true));
+        assert_eq!(
+            state.restore_error(),
+            Err(refused("Ready", Target::RestoreError))
+        );
+
+        let mut state = RuntimeState::default();
+        assert_eq!(state.restore_next(), Ok(()));
+        assert_eq!(state.restore_error(), Ok(()));
+        assert_eq!(
+            state.next(),
+            Err(refused("RuntimeRestoreErrorState", Target::Ready))
+        );
         assert_eq!(state.answer("a", Target::Response), Err(Refusal::RequestId));
     }
 

@@ -69,7 +69,7 @@ def main():
         if not event or "run" not in event:
             client.respond(request_id, body)
             continue
-        scope = {"client": client, "id": request_id, "headers": headers, "Client": Client, "API": API}
+        scope = {"client": client, "id": request_id, "headers": headers, "Client": Client, "API": API, "json": json}
         exec(event["run"], scope)
         if "answer" in scope:
             client.respond(request_id, json.dumps(scope["answer"]).encode())

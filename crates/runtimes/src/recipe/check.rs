@@ -151,7 +151,8 @@ fn tree(raw: &RecipeToml, shared: &Shared) -> Result<(), Fault> {
         }
     }
     for tool in &raw.tree.tools {
-        name("tree.tools", tool)?;
+        // `g++` is one.
+        name("tree.tools", tool.trim_end_matches('+'))?;
     }
     Ok(())
 }
