@@ -37,8 +37,11 @@ suite_lint() { scripts/lint.sh rest; }
 
 suite_build() { scripts/build.sh; }
 
-# The function in Rust, built as a user's own would be: outside the workspace.
-suite_fixtures() { cargo build --release --locked --quiet --manifest-path tests/fixtures/functions/rust/Cargo.toml --target-dir target/fixtures; }
+# The function in Rust, built as a user's own would be: outside the workspace. What makes hostile packages is part of it.
+suite_fixtures() {
+    cargo build --release --workspace --quiet --example hostile_packages &&
+        cargo build --release --locked --quiet --manifest-path tests/fixtures/functions/rust/Cargo.toml --target-dir target/fixtures
+}
 
 # The languages' root file systems, those of the tests with AWS's own clients among them: at once where they are in the cache, about 3 min where not.
 suite_trees() {

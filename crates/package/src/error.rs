@@ -1,4 +1,8 @@
+use std::fmt::Display;
+
 use thiserror::Error;
+
+use crate::NativeFault;
 
 /// Why a zip is refused. The messages are for the owner of the zip; the first ones are Lambda's.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -6,11 +10,19 @@ pub enum PackageError {
     /// Not a zip, or one whose directory can't be read.
     #[error("Could not unzip uploaded file. Please check your file, then try to upload again.")]
     NotAZip,
+    /// A zip that its readers would understand differently, or that is cut off.
+    #[error("Could not unzip uploaded file: {problem}. Make the zip again.")]
+    Structure {
+        /// What was found; reads on from "Could not unzip uploaded file:".
+        problem: String,
+    },
     /// There is nothing in it.
     #[error("Uploaded file must be a non-empty zip")]
     Empty,
     /// The zip itself is too large (`RequestEntityTooLargeException`).
-    #[error("The zip has {found} bytes; {limit} are the limit.")]
+    #[error(
+        "The zip has {found} bytes; {limit} can be sent directly at most. Leave out what the function does not need."
+    )]
     ZipTooLarge {
         /// In bytes.
         found: u64,
@@ -26,10 +38,8 @@ pub enum PackageError {
         limit: u64,
     },
     /// Too many entries.
-    #[error("The zip has {found} entries; {limit} are the limit.")]
+    #[error("The zip has more than {limit} files, folders and links, which is the limit.")]
     TooManyEntries {
-        /// As its directory says.
-        found: usize,
         /// The most.
         limit: usize,
     },
@@ -81,6 +91,26 @@ pub enum PackageError {
         /// The most parts of paths that are walked.
         limit: usize,
     },
+    /// Symbolic links whose targets together are too long.
+    #[error(
+        "The targets of the zip's symbolic links have more than {limit} bytes together; that was at '{entry}'."
+    )]
+    TargetsTooLarge {
+        /// The link at which it was too much.
+        entry: String,
+        /// In bytes.
+        limit: usize,
+    },
+    /// Two names, one a symbolic link's, that some file systems take for one.
+    #[error(
+        "'{entry}' and the symbolic link '{link}' differ only in case or in how accents are spelt. Rename one of them."
+    )]
+    TwinOfLink {
+        /// The other entry.
+        entry: String,
+        /// The link.
+        link: String,
+    },
     /// A device, socket or named pipe.
     #[error(
         "'{entry}' is a special file (mode {mode:o}); only files, folders and symbolic links can be deployed."
@@ -105,13 +135,13 @@ pub enum PackageError {
         /// The method found.
         method: String,
     },
-    /// Entries that share their compressed bytes, as in a zip bomb.
-    #[error("The entries up to '{entry}' claim more compressed bytes than the zip has ({size}).")]
+    /// Entries that share bytes, as in a zip bomb.
+    #[error("'{entry}' shares bytes of the zip with '{other}', as in a zip bomb.")]
     Overlap {
         /// The entry.
         entry: String,
-        /// Size of the zip, in bytes.
-        size: u64,
+        /// The one before it.
+        other: String,
     },
     /// An entry whose content is not what the zip's directory says.
     #[error("'{entry}' is damaged: {problem}. Make the zip again.")]
@@ -121,12 +151,27 @@ pub enum PackageError {
         /// What was found.
         problem: String,
     },
+    /// Code for another machine, system or language version.
+    #[error(transparent)]
+    Native(#[from] Box<NativeFault>),
+}
+
+impl PackageError {
+    /// The refusal of an entry that is not as stated.
+    pub(crate) fn damaged(entry: &str, problem: impl Display) -> Self {
+        Self::Damaged {
+            entry: entry.to_owned(),
+            problem: problem.to_string(),
+        }
+    }
 }
 
 /// What is wrong with a name; reads on from "the name ...".
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum NameFault {
+    #[error("is empty")]
+    Empty,
     #[error("leaves the package with '..'")]
     Traversal,
     #[error("is an absolute path")]
@@ -139,6 +184,8 @@ pub enum NameFault {
     Control,
     #[error("is not UTF-8; make the zip with UTF-8 names")]
     Encoding,
+    #[error("has another one beside it in an extra field; make the zip with UTF-8 names")]
+    Two,
     #[error("has {found} bytes; {limit} are the limit")]
     Long { found: usize, limit: usize },
     #[error("has a part of {found} bytes; {limit} are the limit")]

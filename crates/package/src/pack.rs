@@ -98,7 +98,7 @@ pub fn zip_folder(folder: &Path) -> Result<Vec<u8>, PackError> {
         }
     }
     let zip = zip.finish()?;
-    check_now(&zip, &limits)?;
+    check_now(&zip, &limits, None)?;
     Ok(zip)
 }
 
@@ -122,7 +122,7 @@ pub fn zip_inline<N: AsRef<str>, C: AsRef<[u8]>>(files: &[(N, C)]) -> Result<Vec
             .map_err(|error| PackError::Zip(error.into()))?;
     }
     let zip = zip.finish()?;
-    check_now(&zip, &Limits::default())?;
+    check_now(&zip, &Limits::default(), None)?;
     Ok(zip)
 }
 

@@ -1,6 +1,6 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,8 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use tokio::task;
 use warren_model::Digest;
 
-use crate::check::{Budget, CopyError, Kind, Plan};
+use crate::archive::{CopyError, Inflater};
+use crate::check::{Kind, Plan};
 use crate::{Limits, PackageError};
 
 /// How folders that are being written or removed begin; no digest does.
@@ -217,8 +218,8 @@ impl Inner {
             .tempdir_in(&self.root)
             .map_err(at(&self.root))?;
         set_mode(unfinished.path(), FOLDER_MODE).map_err(at(unfinished.path()))?;
-        let mut budget = Budget::new(&self.limits);
-        for entry in plan.entries() {
+        let mut inflater = Inflater::new();
+        for entry in &plan.entries {
             let to = unfinished.path().join(&entry.path);
             match &entry.kind {
                 Kind::Folder => make_folders(unfinished.path(), &to)?,
@@ -231,17 +232,19 @@ impl Inner {
                         FILE_MODE
                     };
                     let mut file = create(&to, mode).map_err(at(&to))?;
-                    budget
-                        .copy(&plan, entry, &mut file)
+                    inflater
+                        .copy(&entry.record, |piece| file.write_all(piece))
                         .map_err(|error| match error {
-                            CopyError::Zip(error) => UnpackError::Package(error),
+                            CopyError::Content(problem) => {
+                                PackageError::damaged(&entry.path, problem).into()
+                            }
                             CopyError::Write(error) => at(&to)(error),
                         })?;
                 }
             }
         }
         // Links last: nothing is ever written through one.
-        for entry in plan.entries() {
+        for entry in &plan.entries {
             if let Kind::Link { target } = &entry.kind {
                 let to = unfinished.path().join(&entry.path);
                 make_parents(unfinished.path(), &to)?;

@@ -20,7 +20,7 @@ use warren_model::{
     Account, Config, Digest, Function, FunctionName, RevisionId, Route, Tags, Timestamp, Version,
     VersionId,
 };
-use warren_package::{BlobStore, Limits, Unpacked, check};
+use warren_package::{BlobStore, Limits, Target, Unpacked, check};
 use warren_runtimes::Catalogue;
 use warren_store::{Store, StoreError};
 
@@ -301,9 +301,15 @@ impl Inner {
         Ok(self.parts.preparer.admit(config).await?)
     }
 
-    /// Checks a zip and keeps it, held until the caller has stored what refers to it.
-    async fn keep(&self, zip: Bytes) -> Result<Hold, RegistryError> {
-        check(zip.clone(), Limits::default()).await?;
+    /// What code of this runtime runs on.
+    fn target(&self, runtime: &str) -> Result<Target, RegistryError> {
+        let recipe = self.parts.catalogue.resolve(runtime)?.recipe;
+        Ok(Target::here(&recipe.family, runtime, &recipe.id))
+    }
+
+    /// Checks a zip and keeps it, held until the caller has stored what refers to it. Nothing is written before the check has passed.
+    async fn keep(&self, zip: Bytes, target: Target) -> Result<Hold, RegistryError> {
+        check(zip.clone(), Limits::default(), target).await?;
         let _zips = self.zips.read().await;
         let digest = self.parts.blobs.put(zip).await?;
         Ok(self.holds.hold(digest))

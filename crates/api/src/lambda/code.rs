@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
-use warren_model::{Digest, FunctionName, Version, limits::MAX_ZIP};
+use warren_model::{Digest, FunctionName, Version};
 
 use super::{
     call::Call,
@@ -62,15 +62,6 @@ fn zip_file(members: &mut Members) -> Result<Option<Bytes>, LambdaError> {
             format!("ZipFile is not base64: {error}"),
         )
     })?;
-    if zip.len() as u64 > MAX_ZIP {
-        return Err(LambdaError::new(
-            Code::RequestEntityTooLargeException,
-            format!(
-                "The zip has {} bytes; {MAX_ZIP} can be sent directly at most. Leave out what the function does not need.",
-                zip.len()
-            ),
-        ));
-    }
     Ok(Some(zip.into()))
 }
 

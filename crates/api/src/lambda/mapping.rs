@@ -3,6 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use warren_invoker::InvokeError;
 use warren_model::Invalid;
+use warren_package::PackageError;
 use warren_registry::{NotFound, NotReady, RegistryError};
 
 use super::error::{Code, LambdaError};
@@ -57,6 +58,9 @@ impl From<RegistryError> for LambdaError {
                 STANDARD.encode(asked.as_bytes()),
                 STANDARD.encode(found.as_bytes())
             )),
+            RegistryError::Package(PackageError::ZipTooLarge { .. }) => {
+                Self::new(Code::RequestEntityTooLargeException, error.to_string())
+            }
             RegistryError::Runtime(_) | RegistryError::Refused(_) | RegistryError::Package(_) => {
                 Self::parameter(error.to_string())
             }

@@ -2,6 +2,7 @@
 
 use warren_invoker::InvokeError;
 use warren_model::{Invalid, State};
+use warren_package::PackageError;
 use warren_registry::{ACCOUNT_CONCURRENCY, NotFound, NotReady, RegistryError};
 
 use super::refusal::{Kind, Refusal};
@@ -148,6 +149,10 @@ impl From<RegistryError> for Refusal {
             RegistryError::Refused(refusal) => {
                 Self::field(native_field(&refusal.field), refusal.reason)
             }
+            RegistryError::Package(fault @ PackageError::ZipTooLarge { .. }) => Self {
+                kind: Kind::TooLarge,
+                ..Self::field("code", fault.to_string())
+            },
             RegistryError::Package(fault) => Self::field("code", fault.to_string()),
             RegistryError::TooMuchReserved { min_unreserved } => Self::field(
                 "reserved_concurrency",

@@ -1,6 +1,21 @@
+use crate::archive::Record;
+use crate::shown::{printable, shown};
 use crate::{Limits, NameFault, PackageError};
 
-/// An entry's name as parts joined by '/', without empty ones and '.'; empty for the package's root itself.
+/// An entry's name as text. Other encodings are refused, not guessed: a module under a guessed name is not found, and nobody sees why.
+pub(super) fn text<'z>(record: &Record<'z>) -> Result<&'z str, PackageError> {
+    let refuse = |fault| PackageError::Name {
+        entry: shown(record.name),
+        fault,
+    };
+    let name = std::str::from_utf8(record.name).map_err(|_| refuse(NameFault::Encoding))?;
+    match record.other_name {
+        Some(other) if other != record.name => Err(refuse(NameFault::Two)),
+        _ => Ok(name),
+    }
+}
+
+/// A name as parts joined by '/', without empty ones and '.'; empty for the package's root itself.
 pub(super) fn normal(name: &str, limits: &Limits) -> Result<String, PackageError> {
     let refuse = |fault| {
         Err(PackageError::Name {
@@ -8,6 +23,9 @@ pub(super) fn normal(name: &str, limits: &Limits) -> Result<String, PackageError
             fault,
         })
     };
+    if name.is_empty() {
+        return refuse(NameFault::Empty);
+    }
     if name.len() > limits.name {
         return refuse(NameFault::Long {
             found: name.len(),
@@ -50,23 +68,7 @@ pub(super) fn normal(name: &str, limits: &Limits) -> Result<String, PackageError
     Ok(parts.join("/"))
 }
 
-/// Longest name that a message repeats, in characters.
-const SHOWN: usize = 200;
-
-/// A name that is safe to print: control characters escaped, cut if long.
-pub(super) fn printable(name: &str) -> String {
-    let mut shown: String = name
-        .chars()
-        .take(SHOWN)
-        .flat_map(|c| -> Box<dyn Iterator<Item = char>> {
-            match c.is_control() {
-                true => Box::new(c.escape_default()),
-                false => Box::new(std::iter::once(c)),
-            }
-        })
-        .collect();
-    if name.chars().nth(SHOWN).is_some() {
-        shown.push_str("...");
-    }
-    shown
+/// Whether a name can only be a folder's.
+pub(super) fn is_folder(name: &str) -> bool {
+    name == "." || name.ends_with('/') || name.ends_with("/.")
 }

@@ -1,5 +1,4 @@
 mod hostile;
-mod raw;
 
 use std::io::Write;
 
@@ -9,10 +8,10 @@ use zip::{CompressionMethod, ZipWriter};
 
 use super::*;
 use crate::NameFault;
-use raw::{Raw, zip_of};
+use crate::raw::{Raw, zip_of};
 
 fn check_default(zip: &[u8]) -> Result<Checked, PackageError> {
-    check_now(zip, &Limits::default())
+    check_now(zip, &Limits::default(), None)
 }
 
 fn small() -> Limits {
@@ -23,6 +22,7 @@ fn small() -> Limits {
         name: 20,
         part: 10,
         depth: 3,
+        targets: 30,
     }
 }
 
@@ -46,7 +46,8 @@ fn passes_what_is_in_order() {
         checked,
         Checked {
             entries: 10,
-            unpacked: 13
+            // Targets of links count.
+            unpacked: 13 + 4 + 13 + 9
         }
     );
 }
@@ -60,10 +61,10 @@ fn passes_what_other_tools_make() {
     writer.write_all(&vec![b'x'; 3_000_000]).unwrap();
     writer.add_symlink("a/link", "big", deflated).unwrap();
     let mut zip = writer.finish().unwrap().into_inner();
-    assert_eq!(check_default(&zip).unwrap().unpacked, 3_000_000);
+    assert_eq!(check_default(&zip).unwrap().unpacked, 3_000_003);
     // A self-extracting archive begins with a program.
     zip.splice(0..0, *b"#!/bin/sh\nexit\n");
-    assert_eq!(check_default(&zip).unwrap().unpacked, 3_000_000);
+    assert_eq!(check_default(&zip).unwrap().unpacked, 3_000_003);
 }
 
 #[test]
@@ -99,11 +100,22 @@ fn limits_name_what_was_found() {
     for (zip, message) in [
         (
             vec![0; 100_001],
-            "The zip has 100001 bytes; 100000 are the limit.",
+            "The zip has 100001 bytes; 100000 can be sent directly at most. Leave out what the function does not need.",
         ),
         (
             zip_of(&[a("a"), a("b"), a("c"), a("d")]),
-            "The zip has 4 entries; 3 are the limit.",
+            "The zip has more than 3 files, folders and links, which is the limit.",
+        ),
+        (
+            zip_of(&[a("a/b/c"), a("d")]),
+            "The zip has more than 3 files, folders and links, which is the limit.",
+        ),
+        (
+            zip_of(&[
+                Raw::link("a", "aaaaaaaaaaaaaaaaaa"),
+                Raw::link("b", "bbbbbbbbbbbbbbbbb"),
+            ]),
+            "The targets of the zip's symbolic links have more than 30 bytes together; that was at 'b'.",
         ),
         (
             zip_of(&[a("a"), Raw::file("b", &[0; 1_000])]),
@@ -126,10 +138,13 @@ fn limits_name_what_was_found() {
             "'a' is damaged: its target has more than 20 bytes. Make the zip again.",
         ),
     ] {
-        assert_eq!(check_now(&zip, &small()).unwrap_err().to_string(), message);
+        assert_eq!(
+            check_now(&zip, &small(), None).unwrap_err().to_string(),
+            message
+        );
     }
-    let fits = zip_of(&[a("aaaaaaaaaa/a"), a("a/b/c"), Raw::file("d", &[0; 998])]);
-    assert_eq!(check_now(&fits, &small()).unwrap().unpacked, 1_000);
+    let fits = zip_of(&[a("aaaaaaaaaa/a"), Raw::file("d", &[0; 999])]);
+    assert_eq!(check_now(&fits, &small(), None).unwrap().unpacked, 1_000);
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
+use crate::raw::{Raw, zip_of};
 use crate::{zip_folder, zip_inline};
 
 async fn unpacked(folder: &tempfile::TempDir) -> Unpacked {
@@ -167,4 +168,39 @@ async fn trusts_nothing_that_a_power_cut_may_have_emptied() {
     assert!(!unpacked(&folder).await.contains(&digest));
     unpacked(&folder).await.unpack(&digest, zip).await.unwrap();
     assert!(unpacked(&folder).await.contains(&digest));
+}
+
+#[tokio::test]
+async fn special_bits_are_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let zip: Bytes = zip_of(&[
+        Raw::file("program", b"x").mode(0o106_755),
+        Raw::file("data", b"x").mode(0o102_666),
+        Raw::folder("lib/").mode(0o041_777),
+    ])
+    .into();
+    let digest = Digest::of(&zip);
+    let path = unpacked(&folder).await.unpack(&digest, zip).await.unwrap();
+    for (name, expected) in [("program", 0o755), ("data", 0o644), ("lib", 0o755)] {
+        assert_eq!(mode(&path.join(name)), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn names_that_differ_in_case_stay_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = [
+        ("README", "1"),
+        ("readme", "2"),
+        ("Lib/a", "3"),
+        ("lib/a", "4"),
+        ("caf\u{e9}", "5"),
+        ("cafe\u{301}", "6"),
+    ];
+    let zip: Bytes = zip_inline(&files).unwrap().into();
+    let digest = Digest::of(&zip);
+    let path = unpacked(&folder).await.unpack(&digest, zip).await.unwrap();
+    for (name, content) in files {
+        assert_eq!(fs::read_to_string(path.join(name)).unwrap(), content);
+    }
 }

@@ -34,7 +34,8 @@ impl Inner {
         }
         self.admit(&config).await?;
         let size = zip.len() as u64;
-        let hold = self.keep(zip).await?;
+        let target = self.target(&config.runtime)?;
+        let hold = self.keep(zip, target).await?;
         let now = self.now();
         let mut latest = Version {
             function: name.clone(),

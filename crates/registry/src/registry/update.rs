@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use warren_model::{Code, Digest, Function, FunctionName, Version};
-use warren_package::{Limits, check};
+use warren_package::{Limits, Target, check};
 
 use super::{Inner, Turn, preparation};
 use crate::{ConfigPatch, Entry, Guard, Hold, RegistryError, Updated, routes, states};
@@ -17,14 +17,25 @@ impl Inner {
         dry_run: bool,
     ) -> Result<Updated, RegistryError> {
         // Before the work of keeping a zip; for certain below.
-        self.turn().await?.settled(name, guard)?;
+        let entry = self.turn().await?.settled(name, guard)?;
+        let mut target = self.target(&entry.latest.config.runtime)?;
         let size = zip.len() as u64;
         if dry_run {
-            return self.try_code(name, zip, guard).await;
+            return self.try_code(name, zip, target, guard).await;
         }
-        let hold = self.keep(zip).await?;
-        let turn = self.turn().await?;
-        let entry = turn.settled(name, guard)?;
+        let mut hold = self.keep(zip.clone(), target.clone()).await?;
+        let (turn, entry) = loop {
+            let turn = self.turn().await?;
+            let entry = turn.settled(name, guard)?;
+            let now = self.target(&entry.latest.config.runtime)?;
+            if now == target {
+                break (turn, entry);
+            }
+            // The runtime was changed meanwhile.
+            drop(turn);
+            target = now;
+            hold = self.keep(zip.clone(), target.clone()).await?;
+        };
         let mut function = Function::clone(&entry.function);
         function.latest.code = Code {
             digest: hold.digest(),
@@ -40,13 +51,14 @@ impl Inner {
         self: &Arc<Self>,
         name: &FunctionName,
         zip: Bytes,
+        target: Target,
         guard: &Guard,
     ) -> Result<Updated, RegistryError> {
         let code = Code {
             digest: Digest::of(&zip),
             size: zip.len() as u64,
         };
-        check(zip, Limits::default()).await?;
+        check(zip, Limits::default(), target).await?;
         let entry = self.turn().await?.settled(name, guard)?;
         let mut version = Version::clone(&entry.latest);
         version.code = code;
@@ -72,8 +84,8 @@ impl Inner {
         Ok(Arc::new(function.latest.clone()))
     }
 
-    /// An update of the configuration, and of tags and routes that go with it. Whether it may run here is asked without holding up other changes, so
-    /// `change` is made again if it meets another configuration afterwards.
+    /// An update of the configuration, and of tags and routes that go with it. Whether it may run here, and whether another runtime can load the code, is
+    /// asked without holding up other changes, so `change` is made again if it meets another configuration or other code afterwards.
     pub(super) async fn reconfigure(
         self: &Arc<Self>,
         name: &FunctionName,
@@ -87,15 +99,23 @@ impl Inner {
             let mut function = Function::clone(&entry.function);
             change(&mut function)?;
             routes::check(&turn.snapshot, name, &function.routes)?;
-            if admitted.as_ref() == Some(&function.latest.config) {
+            let digest = function.latest.code.digest;
+            let asked = (function.latest.config.clone(), digest);
+            if admitted.as_ref() == Some(&asked) {
                 states::update(&mut function.latest, self.now());
-                let hold = self.holds.hold(function.latest.code.digest);
+                let hold = self.holds.hold(digest);
                 let (function, _) = self.update(turn, &entry, function, false, hold).await?;
                 return Ok(function);
             }
+            let _hold = self.holds.hold(digest);
             drop(turn);
-            self.admit(&function.latest.config).await?;
-            admitted = Some(function.latest.config);
+            self.admit(&asked.0).await?;
+            let (before, after) = (&entry.latest.config.runtime, &asked.0.runtime);
+            if before != after {
+                let zip = self.parts.blobs.get(&digest).await?;
+                check(zip, Limits::default(), self.target(after)?).await?;
+            }
+            admitted = Some(asked);
         }
     }
 

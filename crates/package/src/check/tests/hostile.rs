@@ -1,6 +1,5 @@
 //! Zips made to do harm.
 
-use super::raw::overlapping;
 use super::*;
 
 fn refusal(entries: &[Raw]) -> PackageError {
@@ -156,84 +155,4 @@ fn links_that_leave() {
         ]))
         .is_ok()
     );
-}
-
-#[test]
-fn special_files() {
-    for (kind, mode) in [
-        ("named pipe", 0o010_644),
-        ("character device", 0o020_666),
-        ("block device", 0o060_660),
-        // `S_IFLNK` is part of its bits.
-        ("socket", 0o140_755),
-        ("no kind at all", 0o170_777),
-    ] {
-        let error = refusal(&[Raw::file("x", b"").mode(mode)]);
-        assert!(
-            matches!(error, PackageError::SpecialFile { .. }),
-            "{kind}: {error}"
-        );
-    }
-    let message = refusal(&[Raw::file("x", b"").mode(0o020_666)]).to_string();
-    assert_eq!(
-        message,
-        "'x' is a special file (mode 20666); only files, folders and symbolic links can be deployed."
-    );
-}
-
-#[test]
-fn contents_that_are_not_as_stated() {
-    let content = b"some content";
-    let file = || Raw::file("x", content);
-    for entry in [
-        file().crc(1),
-        file().deflated().crc(1),
-        file().deflated().size(3),
-        file().size(3),
-        file().method(8),
-        Raw::link("x", "y").crc(1),
-    ] {
-        let error = refusal(&[entry]);
-        assert!(
-            matches!(&error, PackageError::Damaged { entry, .. } if entry == "x"),
-            "{error}"
-        );
-    }
-    let encrypted = refusal(&[file().encrypted()]);
-    assert_eq!(
-        encrypted.to_string(),
-        "'x' is encrypted. Make the zip without a password."
-    );
-    for method in [9, 12, 14, 93, 95, 99, 0xffff] {
-        let error = refusal(&[file().method(method)]);
-        assert!(
-            matches!(&error, PackageError::Compression { .. }),
-            "{method}: {error}"
-        );
-    }
-}
-
-#[test]
-fn bombs() {
-    // 40 MB of zeros in 40 KB, which say that they are 10 bytes; and honestly.
-    let bomb = Raw::file("bomb", &vec![0; 40_000_000]).deflated();
-    let limits = Limits {
-        unpacked: 1_000_000,
-        ..Limits::default()
-    };
-    let honest = check_now(&zip_of(std::slice::from_ref(&bomb)), &limits).unwrap_err();
-    assert!(matches!(
-        honest,
-        PackageError::UnpackedTooLarge {
-            limit: 1_000_000,
-            ..
-        }
-    ));
-    let liar = check_now(&zip_of(&[bomb.clone().size(10)]), &limits).unwrap_err();
-    assert!(matches!(liar, PackageError::Damaged { .. }), "{liar}");
-    // One file under many names.
-    let names: Vec<String> = (0..1_000).map(|i| format!("f{i}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let error = check_default(&overlapping(&bomb, &names)).unwrap_err();
-    assert!(matches!(error, PackageError::Overlap { .. }), "{error}");
 }
