@@ -1,7 +1,7 @@
 //! A zip's structure, read strictly: one end record, one directory, each entry stated twice in the same words, no byte in two of them.
 //!
 //! Readers of zips forgive much, each in its own way, so a zip can be one thing to whoever looks into it and another to whoever unpacks it. This one
-//! forgives nothing that two readers could understand differently (docs/decisions/0005-zips-are-read-strictly.md).
+//! forgives nothing that two readers could understand differently (docs/decisions/0007-zips-are-read-strictly.md).
 
 mod content;
 mod end;
