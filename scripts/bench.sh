@@ -13,9 +13,11 @@ peers_key() { content_key "$PEERS/package.json" "$PEERS/package-lock.json"; }
 
 if [ "$(cat "$PEERS/node_modules/.key" 2>/dev/null)" != "$(peers_key)" ]; then
     say "The peers into bench/peers/node_modules, about 20 s (90 MB download, 345 MB on disk; log: .warren/setup/peers.log)"
+    if [ -n "${DRY:-}" ]; then exit; fi
     logged peers npm ci --prefix "$PEERS" --ignore-scripts --no-audit --no-fund
     peers_key >"$PEERS/node_modules/.key"
 fi
+if [ -n "${DRY:-}" ]; then exit; fi
 python3 -m unittest discover --quiet -s bench -p 'test_*.py'
 
 need_root "Warren makes root file systems and mounts a private disk for each function"

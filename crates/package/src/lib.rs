@@ -12,5 +12,5 @@ pub use blobs::{BlobError, BlobStore, FileBlobs};
 pub use check::{Checked, check};
 pub use error::{NameFault, PackageError};
 pub use limits::Limits;
-pub use pack::{PackError, zip_folder, zip_inline};
+pub use pack::{PackError, PackedFolder, zip_folder, zip_inline};
 pub use unpacked::{UnpackError, Unpacked};
