@@ -63,16 +63,20 @@ docker_wait() {
     done
 }
 
+# docker_elsewhere: what its owner can do on a machine that has podman or containerd, which docker.io might remove, and no dockerd.
+docker_elsewhere() {
+    say "No Docker daemon answers, and none is installed beside what is here already. Setup changes neither:"
+    if have podman; then say "    podman: start its socket (\`systemctl start podman.socket\`) and set DOCKER_HOST=unix:///run/podman/podman.sock"; fi
+    if have containerd; then say "    containerd: install the daemon that goes with it (docker-ce beside Docker's own containerd.io, docker.io beside Debian's containerd)"; fi
+    say "    Then run this again."
+}
+
 # docker_start: makes the installed daemon answer.
 docker_start() {
     if [ -n "${DOCKER_HOST:-}" ]; then
         die "DOCKER_HOST is $DOCKER_HOST and no Docker daemon answers there. Start that one, or unset DOCKER_HOST to use one on this machine."
     fi
-    if ! have dockerd; then
-        warn "No Docker daemon answers, and none is installed beside what is here already (podman or containerd):"
-        warn "  podman: start its socket (\`systemctl start podman.socket\`) and set DOCKER_HOST=unix:///run/podman/podman.sock"
-        die "  containerd from Docker's own packages: install docker-ce from there. Then run this again."
-    fi
+    if ! have dockerd; then die "$(docker_elsewhere)"; fi
     if [ -d /run/systemd/system ]; then
         need_root "starting the Docker daemon"
         as_root systemctl start docker

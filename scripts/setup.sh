@@ -30,7 +30,14 @@ packages_do() { packages_install "$(packages_missing "$purpose")"; }
 
 # Packages bring the daemon's program where there is none; this step makes one answer.
 docker_needed() { ! docker_answers; }
-docker_text() { say "start the Docker daemon (log: ${DOCKER_LOG#"$REPO"/})"; }
+docker_text() {
+    # A DRY run installs nothing: what would come with docker.io is not there yet.
+    if [ -z "$(docker_package)" ] && ! have dockerd && [ -z "${DOCKER_HOST:-}" ]; then
+        docker_elsewhere
+    else
+        say "start the Docker daemon (log: ${DOCKER_LOG#"$REPO"/})"
+    fi
+}
 docker_do() {
     local package
     package=$(docker_package)
