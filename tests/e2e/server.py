@@ -31,10 +31,11 @@ def free_port():
 
 
 class Warren:
-    """One server process and its clients; `settings` are variables for it."""
+    """One server process and its clients; `settings` are variables for it, `through` the words before its command."""
 
-    def __init__(self, folder: pathlib.Path, **settings):
+    def __init__(self, folder: pathlib.Path, through=(), **settings):
         self.folder = folder
+        self.through = list(through)
         self.settings = settings
         self.log_path = folder.parent / (folder.name + ".log")
         self.control = ("127.0.0.1", free_port())
@@ -52,7 +53,8 @@ class Warren:
     def start(self):
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [BINARY, "serve", "--data-dir", str(self.folder)]
+                self.through
+                + [BINARY, "serve", "--data-dir", str(self.folder)]
                 + ["--listen", "%s:%d" % self.control]
                 + ["--routes-listen", "%s:%d" % self.routes],
                 stdout=log,

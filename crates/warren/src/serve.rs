@@ -23,7 +23,7 @@ use warren_registry::Registry;
 use warren_runtimes::{Catalogue, Kit, Trees};
 use warren_telemetry::FunctionLogs;
 
-pub(crate) use self::host::node_name;
+pub(crate) use self::host::{node_name, runs_programs};
 use crate::{data_dir::DataDir, settings::Settings};
 
 /// How long accepted calls may take to end after the signal to stop. With [`ANSWER`] it stays below the 30 s after which `warren_api` cuts connections.
@@ -43,6 +43,12 @@ pub(crate) fn serve(settings: Settings) -> anyhow::Result<()> {
 
 async fn run(settings: Settings) -> anyhow::Result<()> {
     let data = DataDir::open(&settings.place.data_dir)?;
+    if !host::runs_programs(data.path())? {
+        anyhow::bail!(
+            "{} is on a file system that is mounted noexec, and the agent and functions run from there. Choose a folder on another one with --data-dir, or mount this one with exec",
+            data.path().display()
+        );
+    }
     let max_instances = max_instances(settings.max_instances);
     let listener = bind(settings.listen, "--listen").await?;
     let routes_listener = bind(settings.routes_listen, "--routes-listen").await?;

@@ -74,11 +74,15 @@ pub(super) async fn ensure(docker: &Docker, tree: &Tree, name: &str) -> Result<(
         }
     });
     // Under a name of its own first: a cut archive must never be found under the digest.
-    let unfinished = format!("{}{UNFINISHED}{}", tree.digest, std::process::id());
+    let unfinished = format!(
+        "{REPOSITORY}:{}{UNFINISHED}{}",
+        tree.digest,
+        std::process::id()
+    );
+    // The tag within `repo`, as podman 4.3 does not look at `tag` here.
     let options = CreateImageOptionsBuilder::new()
         .from_src("-")
-        .repo(REPOSITORY)
-        .tag(&unfinished)
+        .repo(&unfinished)
         .build();
     let mut answers = docker.create_image(Some(options), Some(body_try_stream(pieces)), None);
     while let Some(answer) = answers.next().await {
@@ -88,7 +92,6 @@ pub(super) async fn ensure(docker: &Docker, tree: &Tree, name: &str) -> Result<(
         .wait_with_output()
         .await
         .map_err(|error| failed(error.to_string()))?;
-    let unfinished = format!("{REPOSITORY}:{unfinished}");
     let kept = if finished.status.success() {
         let tag = bollard::query_parameters::TagImageOptionsBuilder::new()
             .repo(REPOSITORY)

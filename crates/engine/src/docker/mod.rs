@@ -3,6 +3,7 @@
 //! The container has no network of Docker's, a read-only root made of the language tree, and four mounts: agent, bootstrap, code (all read-only) and `/tmp`, besides the channel folder. Its PID 1 is the agent.
 
 mod container;
+mod daemon;
 mod image;
 mod reap;
 
@@ -24,6 +25,7 @@ use warren_protocol::StreamKind;
 use warren_runtimes::Tree;
 
 use self::container::State;
+pub use self::daemon::probe;
 use crate::{
     Capabilities, Engine, EngineError, Owner, Reaped, Refusal, Sandbox, SandboxSpec, Unavailable,
     Usage,
@@ -73,41 +75,19 @@ impl Engine for DockerEngine {
     }
 
     async fn probe(&self) -> Result<Capabilities, Unavailable> {
-        let unavailable = |reason: String, next_step: &str| Unavailable {
-            reason,
-            next_step: next_step.to_owned(),
-        };
         if !rustix::process::geteuid().is_root() {
-            return Err(unavailable(
-                "Warren does not run as root, and the /tmp disks of instances need mounts"
+            return Err(Unavailable {
+                reason: "Warren does not run as root, and the /tmp disks of instances need mounts"
                     .to_owned(),
-                "Start the server as root (sudo)",
-            ));
+                next_step: "Start the server as root (sudo)".to_owned(),
+            });
         }
-        let silent = |error: bollard::errors::Error| {
-            unavailable(
-                format!("No Docker daemon answers ({error})"),
-                "Run `make setup`, start the daemon, or set DOCKER_HOST",
-            )
-        };
-        let docker = self.found().map_err(silent)?;
-        let info = docker.info().await.map_err(silent)?;
-        if info.os_type.as_deref().is_some_and(|os| os != "linux") {
-            return Err(unavailable(
-                "The Docker daemon runs other than Linux containers".to_owned(),
-                "Set DOCKER_HOST to a daemon of a Linux host",
-            ));
-        }
+        let capabilities = match self.found() {
+            Ok(docker) => daemon::examine(&docker).await,
+            Err(error) => Err(daemon::silent(error)),
+        }?;
         self.settle();
-        let cgroup = info.cgroup_version.map(|version| version.to_string());
-        Ok(Capabilities {
-            detail: format!(
-                "Docker {}, {}, cgroup v{}",
-                info.server_version.unwrap_or_default(),
-                info.default_runtime.unwrap_or_default(),
-                cgroup.as_deref().unwrap_or("1"),
-            ),
-        })
+        Ok(capabilities)
     }
 
     fn admit(&self, config: &Config) -> Result<(), Refusal> {
@@ -118,6 +98,8 @@ impl Engine for DockerEngine {
     }
 
     async fn prepare(&self, tree: &Tree, config: &Config) -> Result<(), EngineError> {
+        // Before its errors are met one by one: a daemon that can't see what is prepared here.
+        daemon::examine(&self.docker()?).await?;
         tokio::task::block_in_place(|| self.disks.prepare(config.ephemeral_storage))?;
         self.import(tree).await?;
         self.settle();

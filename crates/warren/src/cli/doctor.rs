@@ -1,6 +1,5 @@
 //! What works and what is missing: the server if it runs, and this machine, which needs no server to be looked at.
 
-mod docker;
 mod machine;
 
 use clap::Args as ClapArgs;
@@ -75,7 +74,7 @@ struct Report {
 pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     let report = Report {
         server: server(&args.connection).await,
-        this_machine: machine::checks(args.connection.data_dir()),
+        this_machine: machine::checks(args.connection.data_dir()).await,
     };
     args.output.print(&report, text)?;
     let missing = report.server.iter().chain(&report.this_machine);

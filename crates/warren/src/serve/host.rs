@@ -1,8 +1,9 @@
 //! What the server asks of its host.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use rustix::{
+    fs::StatVfsMountFlags,
     process::{Resource, Rlimit, getrlimit, setrlimit},
     system::{sysinfo, uname},
 };
@@ -90,6 +91,12 @@ pub(super) fn worker_threads() -> usize {
 /// Processors that this process may use.
 pub(super) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Whether programs can be run from the file system of this folder (not mounted noexec). An error if it can't be asked.
+pub(crate) fn runs_programs(folder: &Path) -> io::Result<bool> {
+    let flags = rustix::fs::statvfs(folder)?.f_flag;
+    Ok(!flags.contains(StatVfsMountFlags::NOEXEC))
 }
 
 #[cfg(test)]

@@ -8,10 +8,13 @@ use std::{
 use rustix::{fs::statvfs, process::geteuid};
 use warren_runtimes::Trees;
 
-use super::{Check, Verdict, docker};
+use super::{Check, Verdict};
 
 /// Free space below which a first deploy may fail: the largest tree, its downloads and the engine's copy of it.
 const LOW_SPACE: u64 = 2 << 30;
+
+/// Where the kernel gives out loop devices.
+const LOOP_CONTROL: &str = "/dev/loop-control";
 
 /// A program, the Debian package that has it, and what it is for.
 const PROGRAMS: [(&str, &str, &str); 8] = [
@@ -25,10 +28,15 @@ const PROGRAMS: [(&str, &str, &str); 8] = [
     ("pip", "python3-pip", "the root file systems of Python"),
 ];
 
-pub(super) fn checks(data_dir: &Path) -> Vec<Check> {
-    let mut checks = vec![root(), docker::check()];
+pub(super) async fn checks(data_dir: &Path) -> Vec<Check> {
+    let mut checks = vec![
+        root(),
+        docker().await,
+        loop_devices(Path::new(LOOP_CONTROL)),
+    ];
     checks.extend(PROGRAMS.map(|(name, package, purpose)| program(name, package, purpose)));
     checks.push(space("data folder", data_dir));
+    checks.extend(not_executable(data_dir));
     checks.extend(Trees::default_folder().map(|folder| space("cache folder", &folder)));
     checks
 }
@@ -42,6 +50,38 @@ fn root() -> Check {
             Verdict::Warning,
             "this is not root, which `warren serve` must be for mounts and root file systems",
             "start the server with sudo",
+        ),
+    }
+}
+
+async fn docker() -> Check {
+    match warren_engine::docker::probe().await {
+        Ok(capabilities) => Check::ok("docker daemon", capabilities.detail),
+        Err(unavailable) => Check::bad(
+            "docker daemon",
+            // What root may talk to is not for everybody to see; the server is root.
+            match geteuid().is_root() {
+                true => Verdict::Missing,
+                false => Verdict::Warning,
+            },
+            unavailable.reason,
+            unavailable.next_step,
+        ),
+    }
+}
+
+/// The `/tmp` disks of instances are mounted from them. The module is loaded at first use, if the file is there.
+fn loop_devices(control: &Path) -> Check {
+    match control.exists() {
+        true => Check::ok("loop devices", control.display().to_string()),
+        false => Check::bad(
+            "loop devices",
+            Verdict::Missing,
+            format!(
+                "there is no {}; they make the /tmp disks of instances",
+                control.display()
+            ),
+            "load the module (modprobe loop); in a container, give it the device and the right to mount",
         ),
     }
 }
@@ -72,13 +112,17 @@ fn find(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn space(part: &str, folder: &Path) -> Check {
+/// The folder itself, or the one that it will be made in: its file system is looked at.
+fn existing(folder: &Path) -> &Path {
     let existing = folder.ancestors().find(|folder| folder.exists());
     // A relative folder that is not there yet is made here.
-    let existing = existing
+    existing
         .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    match statvfs(existing) {
+        .unwrap_or(Path::new("."))
+}
+
+fn space(part: &str, folder: &Path) -> Check {
+    match statvfs(existing(folder)) {
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
             let found = format!("{}: {} MB free", folder.display(), free >> 20);
@@ -99,6 +143,23 @@ fn space(part: &str, folder: &Path) -> Check {
             "choose another folder",
         ),
     }
+}
+
+/// The agent and the functions' own programs are run from the data folder.
+fn not_executable(data_dir: &Path) -> Option<Check> {
+    // Whether it can be looked at at all is said with its space.
+    let runs = crate::serve::runs_programs(existing(data_dir)).unwrap_or(true);
+    (!runs).then(|| {
+        Check::bad(
+            "programs in the data folder",
+            Verdict::Missing,
+            format!(
+                "{} is on a file system that is mounted noexec",
+                data_dir.display()
+            ),
+            "choose a folder on another file system (--data-dir), or mount this one with exec",
+        )
+    })
 }
 
 #[cfg(test)]
