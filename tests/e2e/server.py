@@ -33,8 +33,10 @@ def free_port():
 class Warren:
     """One server process and its clients."""
 
-    def __init__(self, folder: pathlib.Path):
+    def __init__(self, folder: pathlib.Path, *flags, environment=None):
         self.folder = folder
+        self.flags = flags
+        self.environment = environment
         self.log_path = folder.parent / (folder.name + ".log")
         self.control = ("127.0.0.1", free_port())
         self.routes = ("127.0.0.1", free_port())
@@ -53,7 +55,8 @@ class Warren:
             self.process = subprocess.Popen(
                 [BINARY, "serve", "--data-dir", str(self.folder)]
                 + ["--listen", "%s:%d" % self.control]
-                + ["--routes-listen", "%s:%d" % self.routes],
+                + ["--routes-listen", "%s:%d" % self.routes, *self.flags],
+                env={**os.environ, **(self.environment or {})},
                 stdout=log,
                 stderr=log,
             )

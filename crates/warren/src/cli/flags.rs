@@ -38,7 +38,7 @@ pub(super) struct FunctionFlags {
     /// Isolation (`warren engines` lists them)
     #[arg(long, value_name = "NAME")]
     engine: Option<String>,
-    /// What it may reach: none, internet, or 'allow:HOST:PORT ...'
+    /// What it may reach: none, or internet (no private network, no host, no metadata address) [default: internet where the server's machine can enforce it]
     #[arg(long, value_name = "POLICY")]
     network: Option<String>,
     /// Free text
