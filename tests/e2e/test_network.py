@@ -268,23 +268,44 @@ def test_spoofed_addresses_go_nowhere(warren, client, probe):
 
 def test_the_policy_none_has_no_link(warren, client):
     name = fresh_name("none")
-    cli(warren, "deploy", name, "none")
+    cli(warren, name, "--network", "none")
     assert answer_of(client, name, {"do": "interfaces"}) == ["lo"]
 
 
-def cli(server, command, name, policy):
+def cli(server, name, *policy):
     """Deploys the probe through the command line."""
     folder = server.folder.parent / name
     folder.mkdir()
     (folder / "app.py").write_text(PROBE)
-    flags = ["--network", policy, "--runtime", "python3.13", "--handler", "app.handler"]
+    flags = ["--runtime", "python3.13", "--handler", "app.handler", "--timeout", "60", *policy]
     connection = ["--server", server.url, "--data-dir", str(server.folder)]
-    return run(BINARY, command, str(folder), *flags, *connection)
+    return run(BINARY, "deploy", str(folder), *flags, *connection)
 
 
-def test_a_policy_that_is_not_enforced_is_refused(warren):
-    with pytest.raises(AssertionError, match="not built yet"):
-        cli(warren, "deploy", fresh_name("allow"), "allow:203.0.113.9:80")
+def test_what_is_allowed_answers_and_nothing_else(warren, client):
+    """A neighbour by address, a private range, an address of the internet by its port; one instance's permission is no other's."""
+    name, other = fresh_name("allow"), fresh_name("other")
+    before = router_rules(warren)
+    named = [f"{NEIGHBOUR[0]}:{PORT}", f"[{NEIGHBOUR[2]}]:{PORT}", f"10.0.0.0/8:{PORT}", f"{INTERNET[0]}:9"]
+    cli(warren, name, *(word for destination in named for word in ("--allow", destination)))
+    cli(warren, other, "--allow", f"[{INTERNET[1]}]:{PORT}")
+    open_ = [NEIGHBOUR[0], NEIGHBOUR[2], PRIVATE[0]]
+    closed = [host for host in [*CLOSED, *INTERNET] if host not in open_]
+    assert reach(client, name, open_) == both(open_, "world")
+    assert reach(client, name, closed) == both(closed, "refused")
+    assert reach(client, other, INTERNET[1:]) == both(INTERNET[1:], "world")
+    assert reach(client, other, open_ + INTERNET[:1]) == both(open_ + INTERNET[:1], "refused")
+    assert router_rules(warren).count("elements") > before.count("elements")
+    for function in (name, other):
+        client.delete_function(FunctionName=function)
+    wait_until(lambda: router_rules(warren) == before)
+
+
+def test_a_destination_that_is_out_of_order_is_refused(warren):
+    with pytest.raises(AssertionError, match="only addresses can be allowed so far"):
+        cli(warren, fresh_name("allow"), "--allow", "db.internal:5432")
+    with pytest.raises(AssertionError, match="is not a destination"):
+        cli(warren, fresh_name("allow"), "--allow", "10.0.0.1")
 
 
 def test_cycles_leave_the_rules_as_they_were(warren, client):

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod destination;
 mod error;
 mod link;
 mod namespace;

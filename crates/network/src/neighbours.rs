@@ -30,6 +30,33 @@ pub(crate) struct Prefix {
     pub(crate) length: u8,
 }
 
+impl Prefix {
+    /// The first address of its range.
+    pub(crate) fn start(self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(address) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.length));
+                Ipv4Addr::from(u32::from(address) & mask.unwrap_or(0)).into()
+            }
+            IpAddr::V6(address) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.length));
+                Ipv6Addr::from(u128::from(address) & mask.unwrap_or(0)).into()
+            }
+        }
+    }
+
+    /// Whether all of another range is in it.
+    pub(crate) fn covers(self, other: Self) -> bool {
+        let widened = Self {
+            length: self.length,
+            ..other
+        };
+        self.address.is_ipv4() == other.address.is_ipv4()
+            && self.length <= other.length
+            && self.start() == widened.start()
+    }
+}
+
 /// The neighbourhood at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Neighbours(BTreeSet<Prefix>);
@@ -147,6 +174,21 @@ mod tests {
             ],
         ));
         assert_eq!(behind, [single("203.0.113.1".parse().unwrap())]);
+    }
+
+    #[test]
+    fn ranges_cover_their_parts() {
+        let prefix = |address: &str, length| Prefix {
+            address: address.parse().unwrap(),
+            length,
+        };
+        assert_eq!(prefix("10.1.2.3", 8).start().to_string(), "10.0.0.0");
+        assert_eq!(prefix("2001:db8::1", 0).start().to_string(), "::");
+        assert!(prefix("10.0.0.0", 8).covers(prefix("10.1.2.3", 32)));
+        assert!(prefix("0.0.0.0", 0).covers(prefix("10.1.2.3", 32)));
+        assert!(!prefix("10.0.0.0", 8).covers(prefix("11.0.0.0", 8)));
+        assert!(!prefix("10.1.2.3", 32).covers(prefix("10.0.0.0", 8)));
+        assert!(!prefix("0.0.0.0", 0).covers(prefix("::", 0)));
     }
 
     #[test]

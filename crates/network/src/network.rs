@@ -10,7 +10,8 @@ use warren_model::{NetworkPolicy, ServerId};
 
 use crate::{
     NetworkError,
-    address::{GATEWAY_V4, Slot},
+    address::{GATEWAY_V4, Kind, Slot},
+    destination::{self, Destination},
     program,
     router::Router,
 };
@@ -39,12 +40,13 @@ enum State {
 pub struct Attachment {
     router: Arc<Router>,
     slot: Slot,
+    destinations: Vec<Destination>,
 }
 
 impl Attachment {
     /// Takes the link away, if it did not go with its sandbox.
     pub async fn remove(&self) -> Result<(), NetworkError> {
-        self.router.detach(self.slot).await
+        self.router.detach(self.slot, &self.destinations).await
     }
 }
 
@@ -115,9 +117,11 @@ impl Network {
         let state = self.state();
         let why = match (policy, &*state) {
             (NetworkPolicy::None, _) | (NetworkPolicy::Internet, State::Up(_)) => return Ok(()),
-            (NetworkPolicy::Allow(_), _) => "it is not built yet",
-            (NetworkPolicy::Internet, State::Down) => "the server is stopping",
-            (NetworkPolicy::Internet, State::Unusable(reason)) => reason,
+            (NetworkPolicy::Allow(named), State::Up(_)) => {
+                return destination::all(named).map(drop);
+            }
+            (_, State::Down) => "the server is stopping",
+            (_, State::Unusable(reason)) => reason,
         };
         Err(format!(
             "The network policy '{policy}' can't be enforced: {why}. Warren does not run a function with less isolation than it was asked for; choose 'none' to run it without a network."
@@ -149,9 +153,20 @@ impl Network {
             State::Down | State::Unusable(_) => return Err(NetworkError::Closed),
         };
         let begin = Instant::now();
-        let slot = router.attach(pid).await?;
+        let (kind, destinations) = match policy {
+            NetworkPolicy::None | NetworkPolicy::Internet => (Kind::Internet, Vec::new()),
+            NetworkPolicy::Allow(named) => (
+                Kind::Allow,
+                destination::all(named).map_err(NetworkError::Refused)?,
+            ),
+        };
+        let slot = router.attach(pid, kind, &destinations).await?;
         tracing::debug!(pid, elapsed = ?begin.elapsed(), "a sandbox got its link");
-        Ok(Some(Attachment { router, slot }))
+        Ok(Some(Attachment {
+            router,
+            slot,
+            destinations,
+        }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -184,7 +199,7 @@ mod tests {
         assert!(refusal.contains("lacks nft"), "{refusal}");
         assert!(refusal.contains("'none'"), "{refusal}");
         assert_eq!(network.default_policy(), NetworkPolicy::None);
-        let allow = NetworkPolicy::Allow(vec!["a:1".to_owned()]);
-        assert!(network.admit(&allow).unwrap_err().contains("not built"));
+        let allow = NetworkPolicy::Allow(vec!["10.0.0.1:1".to_owned()]);
+        assert!(network.admit(&allow).unwrap_err().contains("lacks nft"));
     }
 }

@@ -42,8 +42,11 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Has `nft` read a rule file, all of it or nothing, in the network namespace of the calling thread. Blocking, some milliseconds.
+/// Has `nft` read a rule file (nothing, if it is empty), all of it or nothing, in the network namespace of the calling thread. Blocking, some milliseconds.
 pub(crate) fn nft(rules: &str) -> Result<(), NetworkError> {
+    if rules.is_empty() {
+        return Ok(());
+    }
     let failed = |output: String| NetworkError::Program {
         program: "nft",
         output,

@@ -19,7 +19,8 @@ use warren_model::ServerId;
 
 use crate::{
     NetworkError,
-    address::{Slot, Slots},
+    address::{Kind, Slot, Slots},
+    destination::Destination,
     link, namespace,
     neighbours::Neighbours,
     netlink::Socket,
@@ -110,12 +111,26 @@ impl Router {
         namespace::remove(folder)
     }
 
-    /// Gives a sandbox a link.
-    pub(crate) async fn attach(&self, pid: u32) -> Result<Slot, NetworkError> {
+    /// Gives a sandbox a link. Destinations count for the kind `Allow` only.
+    pub(crate) async fn attach(
+        &self,
+        pid: u32,
+        kind: Kind,
+        destinations: &[Destination],
+    ) -> Result<Slot, NetworkError> {
         let sandbox = namespace::of_process(pid)?;
-        let slot = self.slots().take()?;
+        let slot = self.slots().take(kind)?;
+        let open = rules::allowed("add", slot, destinations);
+        let close = rules::allowed("delete", slot, destinations);
         let outcome = self
-            .run(move |inside| link::attach(&inside.socket, &inside.router, &sandbox, slot))
+            .run(move |inside| {
+                nft(&open)?;
+                let attached = link::attach(&inside.socket, &inside.router, &sandbox, slot);
+                if attached.is_err() {
+                    nft(&close)?;
+                }
+                attached
+            })
             .await;
         match outcome {
             Ok(()) => Ok(slot),
@@ -127,9 +142,17 @@ impl Router {
     }
 
     /// Takes it away again.
-    pub(crate) async fn detach(&self, slot: Slot) -> Result<(), NetworkError> {
-        self.run(move |inside| link::detach(&inside.socket, slot))
-            .await?;
+    pub(crate) async fn detach(
+        &self,
+        slot: Slot,
+        destinations: &[Destination],
+    ) -> Result<(), NetworkError> {
+        let close = rules::allowed("delete", slot, destinations);
+        self.run(move |inside| {
+            link::detach(&inside.socket, slot)?;
+            nft(&close)
+        })
+        .await?;
         self.slots().give_back(slot);
         Ok(())
     }

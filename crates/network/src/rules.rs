@@ -1,12 +1,13 @@
-//! The rule sets: one in the router namespace, one in the host's. Neither names a sandbox: what a sandbox may do follows from its address, and that
-//! it uses no other from the router's routes.
+//! The rule sets: one in the router namespace, one in the host's. Rules name no sandbox: its policy follows from its address, and that it uses no other
+//! from the router's routes. Only what the policy `allow` names is an element of a set, for as long as the sandbox lives.
 
 use std::{fmt::Write, net::IpAddr};
 
 use warren_model::ServerId;
 
 use crate::{
-    address::{GATEWAY_V4, INTERNET_V4, INTERNET_V6},
+    address::{ALLOW_V4, ALLOW_V6, GATEWAY_V4, INTERNET_V4, INTERNET_V6, Slot},
+    destination::Destination,
     neighbours::{Neighbours, Prefix},
     uplink::{LINK, UID},
 };
@@ -26,6 +27,8 @@ table inet warren {{
   set near6 {{ type ipv6_addr; flags interval; auto-merge; }}
   set denied4 {{ type ipv4_addr; flags interval; auto-merge; elements = {{ {DENIED_V4} }}; }}
   set denied6 {{ type ipv6_addr; flags interval; auto-merge; elements = {{ {DENIED_V6} }}; }}
+  set allowed4 {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags interval; }}
+  set allowed6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags interval; }}
   chain refuse {{
     meta l4proto tcp reject with tcp reset
     reject with icmpx type admin-prohibited
@@ -38,6 +41,11 @@ table inet warren {{
     ip6 daddr @near6 goto refuse
     accept
   }}
+  chain allow {{
+    ip saddr . ip daddr . meta l4proto . th dport @allowed4 accept
+    ip6 saddr . ip6 daddr . meta l4proto . th dport @allowed6 accept
+    goto refuse
+  }}
   # A sandbox has the address to which the router has a route through its link, and no other.
   chain source {{
     type filter hook prerouting priority raw; policy accept;
@@ -47,11 +55,15 @@ table inet warren {{
   }}
   chain forward {{
     type filter hook forward priority filter; policy drop;
-    ct state vmap {{ established : accept, related : accept, invalid : drop }}
+    ct state invalid drop
+    # What a sandbox sends is judged each time, so that nothing which is closed stays open.
+    iifname "{LINK}" ct state established,related accept
     iifname != "s*" drop
     oifname != "{LINK}" goto refuse
     ip saddr {INTERNET_V4} goto internet
     ip6 saddr {INTERNET_V6} goto internet
+    ip saddr {ALLOW_V4} goto allow
+    ip6 saddr {ALLOW_V6} goto allow
     goto refuse
   }}
   chain input {{
@@ -59,7 +71,7 @@ table inet warren {{
     iifname "lo" accept
     ct state established,related accept
     iifname "{LINK}" icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert }} accept
-    iifname "s*" ip daddr {GATEWAY_V4} meta l4proto {{ tcp, udp }} th dport 53 accept
+    ip saddr {INTERNET_V4} ip daddr {GATEWAY_V4} meta l4proto {{ tcp, udp }} th dport 53 accept
     iifname "s*" goto refuse
   }}
   chain translate {{
@@ -86,6 +98,25 @@ pub(crate) fn near(neighbours: &Neighbours) -> String {
         }
         if !elements.is_empty() {
             let _ = writeln!(text, "add element inet warren {set} {{ {elements} }}");
+        }
+    }
+    text
+}
+
+/// The command (`add` or `delete`) for what a sandbox with the policy `allow` may reach.
+pub(crate) fn allowed(command: &str, slot: Slot, destinations: &[Destination]) -> String {
+    let mut text = String::new();
+    for Destination { prefix, port } in destinations {
+        let (set, source): (_, IpAddr) = match prefix.address {
+            IpAddr::V4(_) => ("allowed4", slot.v4().into()),
+            IpAddr::V6(_) => ("allowed6", slot.v6().into()),
+        };
+        for protocol in ["tcp", "udp"] {
+            let _ = writeln!(
+                text,
+                "{command} element inet warren {set} {{ {source} . {}/{} . {protocol} . {port} }}",
+                prefix.address, prefix.length
+            );
         }
     }
     text
