@@ -33,9 +33,10 @@ def free_port():
 class Warren:
     """One server process and its clients; `settings` are variables for it."""
 
-    def __init__(self, folder: pathlib.Path, **settings):
+    def __init__(self, folder: pathlib.Path, *flags, environment=None, **settings):
         self.folder = folder
-        self.settings = settings
+        self.flags = flags
+        self.settings = {**(environment or {}), **settings}
         self.log_path = folder.parent / (folder.name + ".log")
         self.control = ("127.0.0.1", free_port())
         self.routes = ("127.0.0.1", free_port())
@@ -54,7 +55,7 @@ class Warren:
             self.process = subprocess.Popen(
                 [BINARY, "serve", "--data-dir", str(self.folder)]
                 + ["--listen", "%s:%d" % self.control]
-                + ["--routes-listen", "%s:%d" % self.routes],
+                + ["--routes-listen", "%s:%d" % self.routes, *self.flags],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self.settings},

@@ -1,7 +1,7 @@
 //! What `warren serve` is told: by flag, by variable, or by `warren.toml` in the working directory, or else in the data folder; in this order.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -58,6 +58,14 @@ pub(crate) struct ServeFlags {
     /// How long a processor waits awake for the next message of a short call, in microseconds; 0 saves its time [default: 100]
     #[arg(long, value_name = "US", env = "WARREN_BUSY_POLL_US")]
     busy_poll_us: Option<u32>,
+    /// Name server for functions with a network; repeatable [default: those of this machine]
+    #[arg(
+        long = "name-server",
+        value_name = "ADDRESS",
+        env = "WARREN_NAME_SERVERS",
+        value_delimiter = ','
+    )]
+    name_servers: Vec<IpAddr>,
     /// Where language trees are kept, shared by servers [default: ~/.cache/warren]
     #[arg(long, value_name = "DIR", env = "WARREN_CACHE")]
     cache_dir: Option<PathBuf>,
@@ -74,6 +82,8 @@ struct File {
     memory_mb: Option<u64>,
     max_instances: Option<u32>,
     busy_poll_us: Option<u32>,
+    #[serde(default)]
+    name_servers: Vec<IpAddr>,
     cache_dir: Option<PathBuf>,
 }
 
@@ -95,6 +105,8 @@ pub(crate) struct Settings {
     pub(crate) max_instances: u32,
     /// Zero: never.
     pub(crate) busy_poll: Duration,
+    /// None: those of this machine.
+    pub(crate) name_servers: Vec<IpAddr>,
     pub(crate) cache_dir: PathBuf,
 }
 
@@ -151,6 +163,10 @@ impl Settings {
                     .unwrap_or(BUSY_POLL_US)
                     .into(),
             ),
+            name_servers: match flags.name_servers.is_empty() {
+                true => file.name_servers,
+                false => flags.name_servers,
+            },
             cache_dir,
         })
     }
