@@ -13,9 +13,11 @@ peers_key() { content_key "$PEERS/package.json" "$PEERS/package-lock.json"; }
 
 if [ "$(cat "$PEERS/node_modules/.key" 2>/dev/null)" != "$(peers_key)" ]; then
     say "The peers into bench/peers/node_modules, about 20 s (90 MB download, 345 MB on disk; log: .warren/setup/peers.log)"
+    if [ -n "${DRY:-}" ]; then exit; fi
     logged peers npm ci --prefix "$PEERS" --ignore-scripts --no-audit --no-fund
     peers_key >"$PEERS/node_modules/.key"
 fi
+if [ -n "${DRY:-}" ]; then exit; fi
 # The function in Rust, as a user's own would be built.
 cargo build --release --locked --quiet --manifest-path tests/fixtures/functions/rust/Cargo.toml --target-dir target/fixtures
 python3 -m unittest discover --quiet -s bench -p 'test_*.py'

@@ -2,14 +2,14 @@
 # Shared by the scripts beside it: places, messages, root. Sourced, never run.
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# The data folder of `make run`, named from where the caller is.
+DATA=$(realpath -m "${WARREN_DATA_DIR:-$REPO/.warren/data}")
 cd "$REPO" || exit 1
 # A user's path may lack them; dockerd, mkfs.ext4 and chroot are there.
 PATH=$PATH:/usr/sbin:/sbin
 
 # What setup did to this machine, and its logs.
 STATE=$REPO/.warren/setup
-# The data folder of `make run`.
-DATA=$REPO/.warren/data
 # Root file systems of the languages, and tools that take minutes to build.
 CACHE=${WARREN_CACHE:-$HOME/.cache/warren}
 # Everything that only tests need.
@@ -60,19 +60,41 @@ ask() {
     case $answer in '' | y | Y | yes | Yes) ;; *) die "Nothing was changed." ;; esac
 }
 
-# logged NAME COMMAND...: output to STATE/NAME.log, its end shown when the command fails. A terminal sees the last line and the time meanwhile.
-logged() {
-    local log=$STATE/$1.log pid begun=$SECONDS status=0
-    shift
-    "$@" >"$log" 2>&1 </dev/null &
-    pid=$!
-    if on_terminal; then
-        while kill -0 "$pid" 2>/dev/null; do
-            printf '\r\033[K    %d s  %.60s' "$((SECONDS - begun))" "$(tail -n 1 "$log" | tr -d '\r')"
-            sleep 1
-        done
-        printf '\r\033[K'
+# progress LOG SECONDS: how many crates cargo has begun, or the last line of any other command; and the time.
+progress() {
+    local crates
+    crates=$(grep -c '^ *Compiling ' "$1" || true)
+    if [ "$crates" -gt 0 ]; then
+        printf '    %d crates so far' "$crates"
+    else
+        printf '    %.60s' "$(tail -n 1 "$1" | tr -cd '[:print:]' | sed 's/^ *//')"
     fi
+    printf ', %d:%02d' $(($2 / 60)) $(($2 % 60))
+}
+
+# logged NAME COMMAND...: output to STATE/NAME.log, its end shown when the command fails. Meanwhile its progress: a terminal sees one line that
+# changes, all else a line every 30 s.
+logged() {
+    local log=$STATE/$1.log pid begun=$SECONDS next=30 status=0 terminal=""
+    if [ -t 1 ] && [ -z "${CI:-}" ]; then terminal=yes; fi
+    shift
+    : >"$log"
+    # Ctrl-C ends it too, as it would not in a script's background.
+    {
+        trap - INT QUIT
+        "$@"
+    } >"$log" 2>&1 </dev/null &
+    pid=$!
+    while kill -0 "$pid" 2>/dev/null; do
+        if [ -n "$terminal" ]; then
+            printf '\r\033[K%s' "$(progress "$log" $((SECONDS - begun)))"
+        elif [ $((SECONDS - begun)) -ge "$next" ]; then
+            say "$(progress "$log" $((SECONDS - begun)))"
+            next=$((next + 30))
+        fi
+        sleep 0.5
+    done
+    if [ -n "$terminal" ]; then printf '\r\033[K'; fi
     wait "$pid" || status=$?
     if [ "$status" -ne 0 ]; then
         warn "$(tail -n 20 "$log")"

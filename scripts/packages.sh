@@ -15,7 +15,8 @@ packages_missing() {
     # The languages' root file systems are made by these.
     have mmdebstrap || say mmdebstrap
     [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || say debian-archive-keyring
-    python3 -m pip --version >/dev/null 2>&1 || say python3-pip
+    # Looked for and not run: it takes a second to say its version.
+    python3 -c 'import sys; from importlib.util import find_spec; sys.exit(find_spec("pip") is None)' 2>/dev/null || say python3-pip
     have npm || say npm
     # The private disk of each function's /tmp.
     have mkfs.ext4 || say e2fsprogs

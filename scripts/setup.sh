@@ -82,7 +82,7 @@ build_text() {
     if [ -x "$SERVER" ]; then
         say "build what has changed (log: .warren/setup/build.log)"
     else
-        say "build the server, about 4 min (150 MB download, 2 GB on disk; log: .warren/setup/build.log)"
+        say "build the server, 5 to 10 min (150 MB download, 2 GB on disk; log: .warren/setup/build.log)"
     fi
 }
 build_do() { logged build scripts/build.sh; }
@@ -99,7 +99,10 @@ main() {
     for step in "${steps[@]}"; do
         if "${step}_needed"; then needed+=("$step"); fi
     done
-    if [ ${#needed[@]} -eq 0 ]; then return; fi
+    if [ ${#needed[@]} -eq 0 ]; then
+        if [ -n "${DRY:-}" ]; then say "Set-up has nothing to do."; fi
+        return
+    fi
     # A machine that only builds what has changed is asked nothing.
     if [ -n "${DRY:-}" ] || [ "${needed[*]}" != build ] || [ ! -x "$SERVER" ]; then
         say "To do (disk free: $(df -h --output=avail . | tail -n 1 | tr -d ' ')B):"

@@ -140,6 +140,9 @@ def test_update_changes_what_is_named(cli, greeter):
     cli.run("update", greeter, "--concurrency", "none")
     assert "reserved_concurrency" not in cli.json("get", greeter)
     assert "no setting" in cli.run("update", greeter, status=2).stderr
+    replaced = cli.run("update", greeter, "--env", "LEVEL=info").stdout
+    assert f"{greeter} is active (changed: env)" in replaced
+    assert "LEVEL set; removed STAGE" in replaced
 
 
 def test_lists_name_what_there_is(cli, greeter, warren):
@@ -198,9 +201,38 @@ def test_delete_asks_or_is_told(cli, folder):
     name = functions.fresh_name("gone")
     cli.run("deploy", folder, "--name", name)
     assert "--yes" in cli.run("delete", name, status=2).stderr
-    cli.run("delete", name, "--yes")
+    cli.run("invoke", name, "--data", '{"name": "Eve"}')
+    assert "Its log stays" in cli.run("delete", name, "--yes").stdout
     missing = cli.run("get", name, status=1)
     assert f"There is no function '{name}'." in missing.stderr and "hint:" in missing.stderr
+    cli.run("deploy", folder, "--name", name)
+    assert "greeting Eve" in cli.run("logs", name).stdout
+
+
+def test_a_missing_version_is_told_from_a_missing_function(cli, greeter):
+    for command in (["invoke", greeter, "--qualifier", "7"], ["logs", f"{greeter}:7"]):
+        missing = cli.run(*command, status=1).stderr
+        assert f"The function '{greeter}' has no version '7'." in missing
+        assert "no published version" in missing
+
+
+def test_deploy_says_what_it_packs_and_what_can_not_work(cli, folder, tmp_path):
+    code = tmp_path / "code"
+    (code / ".venv/bin").mkdir(parents=True)
+    (code / "__pycache__").mkdir()
+    (code / ".venv/bin/python3").symlink_to("/usr/bin/python3")
+    (code / ".venv/bin/python").symlink_to("python3")
+    (code / "app.py").write_text(GREETER)
+    (code / ".env").write_text("A=1")
+    name = functions.fresh_name("packed")
+    flags = ["--name", name, "--runtime", "python3.13", "--handler", "main.handler"]
+    said = cli.run("deploy", code, *flags).stderr
+    assert "Packed 2 files" in said and "left out: .venv, __pycache__" in said
+    assert "warning: .env is in the package" in said
+    assert "warning: handler main.handler: the package has no main.py." in said
+    (code / "bootstrap").write_text("#!/bin/sh")
+    flags = ["--name", functions.fresh_name("shell"), "--runtime", "provided.al2023"]
+    assert "chmod +x bootstrap" in cli.run("deploy", code, *flags).stderr
 
 
 @pytest.mark.parametrize(
@@ -208,7 +240,11 @@ def test_delete_asks_or_is_told(cli, folder):
     [
         (["deploy", "/no/such/path"], 2, "No such file"),
         (["deploy", str(REPOSITORY / "docs")], 2, "--runtime"),
-        (["deploy", "{file}", "--timeout", "901"], 1, "timeout_s"),
+        (["deploy", "{file}", "--timeout", "901"], 2, "901 is not between 1 and 900 seconds"),
+        (["deploy", "{file}", "--timeout", "abc"], 2, "write a whole number of seconds"),
+        (["deploy", "{file}", "--memory", "20000"], 2, "not between 128 and 10240 MB"),
+        (["deploy", "{file}", "--env", "A=1"], 2, "--env A: names need at least two characters"),
+        (["deploy", "{empty}"], 1, "has no files to deploy"),
         (["deploy", "{file}", "--runtime", "cobol"], 1, "cobol"),
         (["deploy", "{file}", "--route", "/a"], 2, "METHOD"),
         (["deploy", "{file}", "--env", "nonsense"], 2, "NAME=VALUE"),
@@ -219,8 +255,9 @@ def test_delete_asks_or_is_told(cli, folder):
         (["nonsense"], 2, "nonsense"),
     ],
 )
-def test_faults_have_a_status_and_a_next_step(cli, folder, arguments, status, words):
-    arguments = [part.replace("{file}", str(folder / "app.py")) for part in arguments]
+def test_faults_have_a_status_and_a_next_step(cli, folder, tmp_path, arguments, status, words):
+    places = {"{file}": str(folder / "app.py"), "{empty}": str(tmp_path)}
+    arguments = [places.get(part, part) for part in arguments]
     failed = cli.run(*arguments, status=status)
     assert words in failed.stderr and "panicked" not in failed.stderr
     assert failed.stdout == ""

@@ -57,6 +57,9 @@ def descriptors(event):
             pass
     return links
 
+def burst(event):
+    return len(b"x" * (event["mb"] << 20))
+
 def environment(event):
     return dict(os.environ)
 
@@ -142,6 +145,13 @@ def test_too_much_memory(client, suite, neighbour):
 def test_memory_that_was_used_is_reported(client, suite):
     done = call(client, suite, {"do": "memory", "mb": 64})
     assert done.json() == {"allocated_mb": 64}
+    used = int(re.search(r"Max Memory Used: (\d+) MB", done.log)[1])
+    assert 64 <= used < MEMORY_MB
+
+
+def test_a_short_burst_of_memory_is_reported(client, probe):
+    done = call(client, probe, {"do": "burst", "mb": 64})
+    assert done.json() == 64 << 20
     used = int(re.search(r"Max Memory Used: (\d+) MB", done.log)[1])
     assert 64 <= used < MEMORY_MB
 

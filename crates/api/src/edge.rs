@@ -184,7 +184,7 @@ pub(crate) async fn serve<S, F, B>(
     http.timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIME)
         .max_buf_size(HEAD_LIMIT)
-        // A caller that closes its sending half still waits for the answer.
+        // A caller that closes its sending half still waits for the answer. Hyper then reads nothing while a request is served, which busy polling counts on.
         .half_close(true);
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(most));
@@ -207,7 +207,7 @@ pub(crate) async fn serve<S, F, B>(
         };
         // Without it small answers wait for the client's delayed acknowledgement; a socket that refuses it still works.
         let _ = stream.set_nodelay(true);
-        let stream = TokioIo::new(busy_poll.attend(Patient::new(stream, WRITE_PAUSE)));
+        let stream = TokioIo::new(busy_poll.caller(Patient::new(stream, WRITE_PAUSE)));
         let connection = connections.watch(http.serve_connection(stream, make(peer)));
         tokio::spawn(async move {
             let _place = place;
@@ -295,6 +295,39 @@ mod tests {
         assert!(matches!(read().await, Err(BodyError::Busy)));
         drop(first);
         assert_eq!(&read().await.unwrap()[..], b"abc");
+    }
+
+    #[tokio::test]
+    async fn the_next_request_of_a_quick_caller_is_polled_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let make = |_| {
+            hyper::service::service_fn(async |_: Request<Incoming>| {
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"end"))))
+            })
+        };
+        let busy_poll = BusyPoll::new(Duration::from_secs(60));
+        let server = tokio::spawn(serve(
+            listener,
+            1,
+            busy_poll.clone(),
+            make,
+            std::future::pending(),
+        ));
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        for _ in 0..3 {
+            let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+            client.write_all(request).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"end") {
+                assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0);
+            }
+            // The wait for the next request has begun.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let polls = busy_poll.polls();
+        assert_eq!((polls.won, polls.lost), (1, 0), "the first wait was asleep");
+        server.abort();
     }
 
     #[tokio::test]

@@ -66,6 +66,7 @@ impl Api {
     /// All counts, in Prometheus' text format.
     pub(crate) fn metrics(&self, dropped: Dropped) -> String {
         let counts = self.0.invoker.counts();
+        let polls = self.0.invoker.busy_poll().polls();
         self.0.metrics.render(&Now {
             starting: counts.starting,
             idle: counts.idle,
@@ -76,6 +77,8 @@ impl Api {
             starts: counts.starts,
             start_failures: counts.start_failures,
             ignored_events: counts.ignored,
+            busy_polls_won: polls.won,
+            busy_polls_lost: polls.lost,
             dropped,
         })
     }

@@ -42,6 +42,8 @@ pub struct CodeMount(pub PathBuf);
 pub struct Usage {
     /// Anonymous and shared memory now, in bytes; no page cache.
     pub memory_bytes: u64,
+    /// The most that the processes there now have used so far, bursts between two looks included, in bytes; not less than `memory_bytes`.
+    pub memory_peak_bytes: u64,
     /// Processor time since the start, in microseconds.
     pub cpu_us: u64,
     /// Processes killed for memory since the start.

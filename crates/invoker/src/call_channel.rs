@@ -13,7 +13,7 @@ use warren_protocol::{
     CallEvent, CallStream, Decoder, InvokeMeta, ProtocolError, encode_body, encode_invoke_head,
 };
 
-use crate::{Attended, BusyPoll};
+use crate::{BusyPoll, BusyPolled};
 
 /// Bytes to make room for at each read; a usual answer fits.
 const READ: usize = 16 << 10;
@@ -52,7 +52,7 @@ pub(crate) enum Reply {
 }
 
 pub(crate) struct CallChannel {
-    stream: Attended<UnixStream>,
+    stream: BusyPolled<UnixStream>,
     decoder: Decoder,
     state: CallStream,
     out: Vec<u8>,
@@ -61,7 +61,7 @@ pub(crate) struct CallChannel {
 impl CallChannel {
     pub(crate) fn new(stream: UnixStream, busy_poll: &BusyPoll) -> Self {
         Self {
-            stream: busy_poll.attend(stream),
+            stream: busy_poll.runtime(stream),
             decoder: Decoder::new(),
             state: CallStream::new(),
             out: Vec::new(),

@@ -239,11 +239,14 @@ impl Instance {
         } else {
             self.end_runtime().await;
         }
+        let limit = self.pool.version.config.memory.bytes();
         report.used_bytes = match ended.memory_killed {
-            true => self.pool.version.config.memory.bytes(),
+            true => limit,
+            // Peaks of several processes may lie at different times.
             false => self
                 .gauge
-                .at_call_end(self.sandbox.as_ref(), report.duration),
+                .at_call_end(self.sandbox.as_ref(), report.duration)
+                .min(limit),
         };
         self.recorder.end(request, report)
     }

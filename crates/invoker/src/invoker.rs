@@ -77,7 +77,6 @@ impl Invoker {
     /// Runs an invocation to its end. The invocation does not depend on this future: dropping it loses the answer and nothing else.
     pub async fn invoke(&self, invocation: Invocation) -> Result<Completed, InvokeError> {
         let (reply, answer) = oneshot::channel();
-        let _counted = self.context.busy_poll.call();
         self.context
             .dispatch
             .arrive(&self.context, invocation, reply);

@@ -36,6 +36,8 @@ pub struct Launcher {
     pub engines: Engines,
     /// Trees that are being built.
     pub builds: Builds,
+    /// Memory for all instances together, in MB.
+    pub memory_mb: u64,
 }
 
 /// How far builds of language trees are, by recipe; for whoever waits for one.
@@ -140,6 +142,15 @@ impl Prepare for Launcher {
             field: field.to_owned(),
             reason,
         };
+        let (asked, all) = (u64::from(config.memory.get()), self.memory_mb);
+        if asked > all {
+            return Err(refuse(
+                "memory_mb",
+                format!(
+                    "an instance would need {asked} MB and this server gives {all} MB to all instances together; choose less, or start the server with a larger --memory-mb"
+                ),
+            ));
+        }
         let engine = self
             .engine(config.engine)
             .map_err(|error| refuse("engine", error.to_string()))?;

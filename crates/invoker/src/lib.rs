@@ -12,7 +12,7 @@ mod invoker;
 mod launch;
 mod recorder;
 
-pub use busy_poll::{Attended, BusyPoll};
+pub use busy_poll::{BusyPoll, BusyPolled, BusyPolls};
 pub use invocation::{Completed, Invocation, InvokeError};
 pub use invoker::{Invoker, Parts};
 pub use launch::{Builds, Engines, Launcher};

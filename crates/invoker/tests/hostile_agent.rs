@@ -220,6 +220,7 @@ impl World {
             killed: Arc::clone(&killed),
         };
         let launcher = Arc::new(Launcher {
+            memory_mb: 4_096,
             kit: Kit::install(path, &catalogue).unwrap(),
             catalogue: Arc::clone(&catalogue),
             trees: Trees::new(path.join("cache")),
@@ -243,7 +244,7 @@ impl World {
             registry: registry.clone(),
             launcher,
             logs: FunctionLogs::open(&path.join("logs")).unwrap(),
-            busy_poll: BusyPoll::new(Duration::from_micros(100)),
+            busy_poll: BusyPoll::new(Duration::from_secs(60)),
             settings: warren_scheduler::Settings::new(4_096, 16),
         });
         let name: warren_model::FunctionName = "f".parse().unwrap();
@@ -352,6 +353,15 @@ async fn a_hostile_runtime_ends_its_own_instance_and_no_other_call() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_of_a_quick_runtime_is_polled_for() {
+    let world = World::start().await;
+    world.assert_right().await;
+    world.assert_right().await;
+    let polls = world.invoker.busy_poll().polls();
+    assert_eq!((polls.won, polls.lost), (1, 0), "the first wait was asleep");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,6 +23,6 @@ pub use check::{Checked, check};
 pub use error::{NameFault, PackageError};
 pub use limits::Limits;
 pub use native::NativeFault;
-pub use pack::{PackError, zip_folder, zip_inline};
+pub use pack::{PackError, PackedFolder, zip_folder, zip_inline};
 pub use target::Target;
 pub use unpacked::{UnpackError, Unpacked};

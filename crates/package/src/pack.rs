@@ -12,10 +12,27 @@ use zip::{CompressionMethod, DateTime, ZipWriter};
 use crate::check::check_now;
 use crate::{Limits, PackageError};
 
-/// Folders that hold a version control system's files, not code.
-const IGNORED: &str = ".git";
+/// What is made beside the code and is not part of it, at any depth; `venv` only if it is a virtual environment.
+const LEFT_OUT: [&str; 4] = [".git", ".venv", "__pycache__", ".DS_Store"];
+/// A folder of this name may also be somebody's module.
+const MAYBE_VENV: &str = "venv";
+/// What every virtual environment has.
+const VENV_MARK: &str = "pyvenv.cfg";
 /// The usual trade of time for size.
 const LEVEL: i64 = 6;
+
+/// A folder, packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedFolder {
+    /// The zip.
+    pub zip: Vec<u8>,
+    /// Files and links in it.
+    pub files: usize,
+    /// Of its files together, in bytes, before they are compressed.
+    pub bytes: u64,
+    /// Paths in the folder that were left out.
+    pub left_out: Vec<String>,
+}
 
 /// Why no zip was made.
 #[derive(Debug, Error)]
@@ -41,6 +58,12 @@ pub enum PackError {
         /// The file.
         path: PathBuf,
     },
+    /// A folder without files.
+    #[error("{path} has no files to deploy")]
+    NoFiles {
+        /// The folder.
+        path: PathBuf,
+    },
     /// More than may be deployed; noticed before it is read.
     #[error(
         "the files below {path} have more than {limit} bytes together, which is the limit for unpacked code"
@@ -59,16 +82,24 @@ pub enum PackError {
     Zip(#[source] zip::result::ZipError),
 }
 
-/// Packs a folder, without `.git`: sorted by name, with fixed times, execute bits and symbolic links. Blocks this thread.
-pub fn zip_folder(folder: &Path) -> Result<Vec<u8>, PackError> {
+/// Packs a folder: sorted by name, with fixed times, execute bits and symbolic links. `.git`, `.venv`, `__pycache__`, `.DS_Store`, and `venv` where it
+/// is a virtual environment, are left out. Blocks this thread.
+pub fn zip_folder(folder: &Path) -> Result<PackedFolder, PackError> {
     let limits = Limits::default();
     let mut zip = Zip::new();
-    let mut size = 0_u64;
+    let mut files = 0_usize;
+    let mut bytes = 0_u64;
+    let mut left_out = Vec::new();
     // Folders still to be read, with the names that they have in the zip.
     let mut folders = vec![(folder.to_path_buf(), String::new())];
     while let Some((path, prefix)) = folders.pop() {
         for (path, name) in sorted(&path)? {
+            let leave_out = is_left_out(&path, &name);
             let name = format!("{prefix}{name}");
+            if leave_out {
+                left_out.push(name);
+                continue;
+            }
             let metadata = path.symlink_metadata().map_err(at(&path))?;
             let kind = metadata.file_type();
             if kind.is_dir() {
@@ -80,9 +111,11 @@ pub fn zip_folder(folder: &Path) -> Result<Vec<u8>, PackError> {
                     .to_str()
                     .ok_or_else(|| PackError::Name { path: path.clone() })?;
                 zip.link(&name, target)?;
+                files += 1;
             } else if kind.is_file() {
-                size = size.saturating_add(metadata.len());
-                if size > limits.unpacked {
+                files += 1;
+                bytes = bytes.saturating_add(metadata.len());
+                if bytes > limits.unpacked {
                     return Err(PackError::TooLarge {
                         path: folder.to_path_buf(),
                         limit: limits.unpacked,
@@ -97,9 +130,19 @@ pub fn zip_folder(folder: &Path) -> Result<Vec<u8>, PackError> {
             }
         }
     }
+    if files == 0 {
+        return Err(PackError::NoFiles {
+            path: folder.to_path_buf(),
+        });
+    }
     let zip = zip.finish()?;
     check_now(&zip, &limits, None)?;
-    Ok(zip)
+    Ok(PackedFolder {
+        zip,
+        files,
+        bytes,
+        left_out,
+    })
 }
 
 /// Packs files given by name and content, in the order of their names. A file that begins as a script (`#!`) or a program (ELF) may be executed.
@@ -126,6 +169,10 @@ pub fn zip_inline<N: AsRef<str>, C: AsRef<[u8]>>(files: &[(N, C)]) -> Result<Vec
     Ok(zip)
 }
 
+fn is_left_out(path: &Path, name: &str) -> bool {
+    LEFT_OUT.contains(&name) || name == MAYBE_VENV && path.join(VENV_MARK).is_file()
+}
+
 /// What is in a folder, in the order of the names.
 fn sorted(folder: &Path) -> Result<Vec<(PathBuf, String)>, PackError> {
     let mut found = Vec::new();
@@ -136,9 +183,7 @@ fn sorted(folder: &Path) -> Result<Vec<(PathBuf, String)>, PackError> {
             .and_then(|name| name.to_str())
             .ok_or_else(|| PackError::Name { path: path.clone() })?
             .to_owned();
-        if name != IGNORED {
-            found.push((path, name));
-        }
+        found.push((path, name));
     }
     found.sort_unstable();
     Ok(found)

@@ -158,6 +158,10 @@ pub struct Now {
     pub start_failures: u64,
     /// Events so far that did not fit the scheduler's state.
     pub ignored_events: u64,
+    /// Waits that polled until their message came.
+    pub busy_polls_won: u64,
+    /// Waits that polled in vain.
+    pub busy_polls_lost: u64,
     /// Log lines dropped so far.
     pub dropped: Dropped,
 }
@@ -207,6 +211,14 @@ impl Metrics {
         ] {
             page.sample("warren_instances", &[("state", state)], &count);
         }
+        let name = "warren_busy_polls_total";
+        page.head(
+            name,
+            "counter",
+            "Waits for a message that polled, by whether it came within the moment.",
+        );
+        page.sample(name, &[("outcome", "message")], &now.busy_polls_won);
+        page.sample(name, &[("outcome", "none")], &now.busy_polls_lost);
         let plain: [(&str, &str, &str, u64); 7] = [
             (
                 "warren_instances_memory_bytes",

@@ -66,7 +66,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     let trees = Trees::new(&settings.cache_dir);
     sweep(&trees).await;
+    let memory_mb = settings
+        .memory_mb
+        .unwrap_or_else(host::memory_for_instances_mb);
     let launcher = Arc::new(Launcher {
+        memory_mb,
         kit: Kit::install(data.path(), &catalogue)?,
         catalogue: Arc::clone(&catalogue),
         trees,
@@ -92,14 +96,9 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         logs: logs.clone(),
         settings: warren_scheduler::Settings {
             account_concurrency: warren_registry::ACCOUNT_CONCURRENCY,
-            ..warren_scheduler::Settings::new(
-                settings
-                    .memory_mb
-                    .unwrap_or_else(host::memory_for_instances_mb),
-                max_instances,
-            )
+            ..warren_scheduler::Settings::new(memory_mb, max_instances)
         },
-        busy_poll: BusyPoll::new(settings.busy_poll),
+        busy_poll: busy_poll(settings.busy_poll),
     });
     let api = Api::new(registry, invoker.clone(), keys, account);
     let control = tokio::spawn(warren_api::serve_control(
@@ -160,6 +159,23 @@ fn max_instances(asked: u32) -> u32 {
         tracing::info!(files, instances = asked, "open files are enough");
     }
     asked.min(possible)
+}
+
+/// Polling as it was asked for, where it pays (`docs/decisions/0004-busy-polling.md`): the polling thread must be the one that holds the sockets, and
+/// the runtimes need another processor.
+fn busy_poll(moment: Duration) -> BusyPoll {
+    let processors = host::processors();
+    let threads = host::worker_threads();
+    let pays = processors > 1 && threads == 1;
+    if !moment.is_zero() {
+        tracing::info!(
+            processors,
+            threads,
+            polls = pays,
+            "short calls are waited for awake on hosts with 2 or 3 processors"
+        );
+    }
+    BusyPoll::new(if pays { moment } else { Duration::ZERO })
 }
 
 /// Removes what tree builds of dead processes left.

@@ -18,6 +18,8 @@ const FILE: &str = "warren.toml";
 const DATA_DIR: &str = ".warren/data";
 /// Covers the usual answer of a function that has nothing to wait for, and the usual next request of a client in a loop.
 const BUSY_POLL_US: u32 = 100;
+/// With longer moments nearly every peer is quick, and a processor never rests.
+const MAX_BUSY_POLL_US: u32 = 1_000;
 
 /// Where functions are: flags of every command that opens the data folder itself.
 #[derive(Debug, Default, Args)]
@@ -55,7 +57,8 @@ pub(crate) struct ServeFlags {
     /// Instances at the same time [default: 200]
     #[arg(long, value_name = "N", env = "WARREN_MAX_INSTANCES")]
     max_instances: Option<u32>,
-    /// How long a processor waits awake for the next message of a short call, in microseconds; 0 saves its time [default: 100]
+    /// How long to poll for the next message of a peer that was as quick the last time, in microseconds, at most 1000; 0: never. Costs up to a whole
+    /// processor; used on hosts with 2 or 3 [default: 100]
     #[arg(long, value_name = "US", env = "WARREN_BUSY_POLL_US")]
     busy_poll_us: Option<u32>,
     /// Name server for functions with a network; repeatable [default: those of this machine]
@@ -156,13 +159,7 @@ impl Settings {
                 .unwrap_or(loopback(7071)),
             memory_mb: flags.memory_mb.or(file.memory_mb),
             max_instances: flags.max_instances.or(file.max_instances).unwrap_or(200),
-            busy_poll: Duration::from_micros(
-                flags
-                    .busy_poll_us
-                    .or(file.busy_poll_us)
-                    .unwrap_or(BUSY_POLL_US)
-                    .into(),
-            ),
+            busy_poll: busy_poll(flags.busy_poll_us.or(file.busy_poll_us))?,
             name_servers: match flags.name_servers.is_empty() {
                 true => file.name_servers,
                 false => flags.name_servers,
@@ -184,6 +181,16 @@ impl File {
             None => of_data_dir(flags.data_dir.as_deref().unwrap_or(Path::new(DATA_DIR))),
         }
     }
+}
+
+fn busy_poll(asked_us: Option<u32>) -> anyhow::Result<Duration> {
+    let moment_us = asked_us.unwrap_or(BUSY_POLL_US);
+    if moment_us > MAX_BUSY_POLL_US {
+        bail!(
+            "busy_poll_us is {moment_us}: give at most {MAX_BUSY_POLL_US} microseconds, or 0 to turn it off (--busy-poll-us, WARREN_BUSY_POLL_US, or busy_poll_us in {FILE})"
+        );
+    }
+    Ok(Duration::from_micros(moment_us.into()))
 }
 
 /// The settings in the data folder; none if there is no file.
@@ -249,6 +256,15 @@ mod tests {
         assert_eq!(settings.max_instances, 9);
         assert_eq!(settings.place.data_dir, Path::new("/f"));
         assert_eq!(settings.routes_listen, "127.0.0.1:7071".parse().unwrap());
+    }
+
+    #[test]
+    fn polling_is_bounded() {
+        assert_eq!(busy_poll(None).unwrap(), Duration::from_micros(100));
+        assert_eq!(busy_poll(Some(0)).unwrap(), Duration::ZERO);
+        assert_eq!(busy_poll(Some(1_000)).unwrap(), Duration::from_millis(1));
+        let error = busy_poll(Some(1_001)).unwrap_err().to_string();
+        assert!(error.contains("1001") && error.contains("1000"), "{error}");
     }
 
     #[test]

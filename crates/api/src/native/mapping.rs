@@ -12,6 +12,11 @@ use crate::{
     state::OUTAGE_RETRY_AFTER_S,
 };
 
+/// Lambda's pattern of an environment variable's name.
+const VARIABLE_NAME: &str = "[a-zA-Z]([a-zA-Z0-9_])+";
+/// Lambda's pattern of a handler, and its length.
+const HANDLER: &str = "[^\\s]+ and have length less than or equal to 128";
+
 /// The member of this interface that a member of Lambda's stands for.
 fn native_field(field: &str) -> &str {
     match field {
@@ -26,6 +31,45 @@ fn native_field(field: &str) -> &str {
     }
 }
 
+/// A value and its constraint, which is in Lambda's words, as a sentence.
+fn refused_value(field: &str, value: &str, constraint: &str) -> String {
+    let inner = |prefix: &str| {
+        let rest = constraint.strip_prefix(prefix)?;
+        rest.strip_prefix(" must satisfy constraint: [")?
+            .strip_suffix(']')
+    };
+    let (whose, member) = match (inner("Map keys"), inner("Map values")) {
+        (Some(member), _) => ("have the name", member),
+        (_, Some(member)) => ("have the value", member),
+        (None, None) => ("be", constraint),
+    };
+    let rule = member.strip_prefix("Member ").unwrap_or(member);
+    let after = |prefix| rule.strip_prefix(prefix);
+    let rule = if let Some(limit) = after("must have value less than or equal to ") {
+        format!("must be {limit} or less")
+    } else if let Some(limit) = after("must have value greater than or equal to ") {
+        format!("must be {limit} or more")
+    } else if let Some(limit) = after("must have length less than or equal to ") {
+        format!("must have {limit} characters at most")
+    } else if let Some((least, most)) =
+        after("must have length between ").and_then(|range| range.split_once(" and "))
+    {
+        format!("must have {least} to {most} characters")
+    } else if let Some(pattern) = after("must satisfy regular expression pattern: ") {
+        match pattern {
+            VARIABLE_NAME => {
+                "must have at least two characters: a letter first, then letters, digits or '_'"
+                    .to_owned()
+            }
+            HANDLER => "must have 1 to 128 characters and no space".to_owned(),
+            other => format!("must match the pattern {other}"),
+        }
+    } else {
+        rule.to_owned()
+    };
+    format!("{field} can't {whose} '{value}': it {rule}.")
+}
+
 impl From<Invalid> for Refusal {
     fn from(invalid: Invalid) -> Self {
         let field = native_field(invalid.field());
@@ -35,10 +79,7 @@ impl From<Invalid> for Refusal {
             ),
             Invalid::Constraint {
                 value, constraint, ..
-            } => format!(
-                "{field} can't be '{value}': it {}.",
-                constraint.strip_prefix("Member ").unwrap_or(constraint)
-            ),
+            } => refused_value(field, value, constraint),
             Invalid::Parameter { message, .. } => message.clone(),
         };
         Self::field(field, detail)
@@ -227,5 +268,51 @@ impl Refusal {
         }
         tracing::error!(error = causes.join(": "), "a request failed");
         Self::new(Kind::Internal, "Warren could not do this.").next("Warren's log has the cause.")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use warren_model::{Environment, Memory};
+
+    use super::*;
+
+    #[test]
+    fn refused_values_are_told_in_sentences() {
+        let environment =
+            |name: &str| Environment::new([(name.to_owned(), String::new())].into()).map(drop);
+        for (refused, detail) in [
+            (
+                Memory::new(20_000).map(drop),
+                "memory_mb can't be '20000': it must be 10240 or less.",
+            ),
+            (
+                Memory::new(1).map(drop),
+                "memory_mb can't be '1': it must be 128 or more.",
+            ),
+            (
+                environment("A"),
+                "environment can't have the name 'A': it must have at least two characters: a letter first, then letters, digits or '_'.",
+            ),
+        ] {
+            assert_eq!(Refusal::from(refused.unwrap_err()).detail, detail);
+        }
+        let text = refused_value(
+            "tags",
+            "",
+            "Map keys must satisfy constraint: [Member must have length between 1 and 128]",
+        );
+        assert_eq!(
+            text,
+            "tags can't have the name '': it must have 1 to 128 characters."
+        );
+        assert_eq!(
+            refused_value(
+                "handler",
+                "a b",
+                "Member must satisfy regular expression pattern: [^\\s]+ and have length less than or equal to 128"
+            ),
+            "handler can't be 'a b': it must have 1 to 128 characters and no space."
+        );
     }
 }

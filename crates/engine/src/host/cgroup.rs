@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::peak;
 use crate::Usage;
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -17,6 +18,7 @@ pub struct Cgroup {
     memory: File,
     oom: File,
     cpu: File,
+    processes: File,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,7 @@ impl Cgroup {
             memory: File::open(paths.memory.join("memory.stat")).ok()?,
             oom: File::open(paths.memory.join(oom)).ok()?,
             cpu: File::open(paths.cpu.join(cpu)).ok()?,
+            processes: File::open(paths.memory.join("cgroup.procs")).ok()?,
         })
     }
 
@@ -58,16 +61,19 @@ impl Cgroup {
         let memory = read(&self.memory)?;
         let oom = read(&self.oom)?;
         let cpu = read(&self.cpu)?;
-        Some(match self.version {
-            Version::V1 => Usage {
-                memory_bytes: field(&memory, "total_rss")? + field(&memory, "total_shmem")?,
-                oom_kills: field(&oom, "oom_kill").unwrap_or(0),
-                cpu_us: cpu.trim().parse::<u64>().ok()? / 1000,
-            },
-            Version::V2 => Usage {
-                memory_bytes: field(&memory, "anon")? + field(&memory, "shmem")?,
-                oom_kills: field(&oom, "oom_kill").unwrap_or(0),
-                cpu_us: field(&cpu, "usage_usec")?,
+        let (own, shared) = match self.version {
+            Version::V1 => ("total_rss", "total_shmem"),
+            Version::V2 => ("anon", "shmem"),
+        };
+        let memory_bytes = field(&memory, own)? + field(&memory, shared)?;
+        let peak = peak::of_processes(&read(&self.processes)?);
+        Some(Usage {
+            memory_bytes,
+            memory_peak_bytes: memory_bytes.max(peak),
+            oom_kills: field(&oom, "oom_kill").unwrap_or(0),
+            cpu_us: match self.version {
+                Version::V1 => cpu.trim().parse::<u64>().ok()? / 1000,
+                Version::V2 => field(&cpu, "usage_usec")?,
             },
         })
     }

@@ -4,6 +4,7 @@ pub mod cgroup;
 pub mod channel;
 pub mod disk;
 pub mod mounts;
+mod peak;
 
 use std::path::{Path, PathBuf};
 

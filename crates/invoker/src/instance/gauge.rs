@@ -21,7 +21,7 @@ impl MemoryGauge {
     /// Reads the figure of this moment.
     pub(super) fn sample(&mut self, sandbox: &dyn Sandbox) {
         if let Some(usage) = sandbox.usage() {
-            self.peak_bytes = self.peak_bytes.max(usage.memory_bytes);
+            self.peak_bytes = self.peak_bytes.max(usage.memory_peak_bytes);
             self.oom_kills = usage.oom_kills;
         }
         self.read = Some(Instant::now());

@@ -20,25 +20,31 @@ impl<'l> Walk<'l> {
         Self { links, steps: 0 }
     }
 
+    /// The link at `path`: its path and its target.
+    fn link(&self, path: &str) -> Option<(&'l str, &'l str)> {
+        let (path, target) = self.links.get_key_value(path)?;
+        Some((path, target))
+    }
+
     /// Follows the link at `path` to its end.
     pub(super) fn follow(&mut self, path: &str) -> Result<(), PackageError> {
-        let target = self.links.get(path).copied().unwrap_or_default();
-        let leaves = || PackageError::LinkLeaves {
-            entry: path.to_owned(),
+        // The link whose target leaves may be another one, further on.
+        let leaves = |(entry, target): (&str, &str)| PackageError::LinkLeaves {
+            entry: entry.to_owned(),
             target: target.to_owned(),
         };
         let mut here = path
             .rsplit_once('/')
             .map_or("", |(folder, _)| folder)
             .to_owned();
-        // What is still to be walked, the next part last.
-        let mut ahead: Vec<&str> = Vec::new();
+        // What is still to be walked, the next part last, each with the link that it is of.
+        let mut ahead: Vec<(&str, (&str, &str))> = Vec::new();
         let mut hops = 0;
-        let mut link = Some(target);
+        let mut next = self.link(path);
         loop {
-            if let Some(target) = link.take() {
-                if target.starts_with('/') {
-                    return Err(leaves());
+            if let Some(link) = next.take() {
+                if link.1.starts_with('/') {
+                    return Err(leaves(link));
                 }
                 hops += 1;
                 if hops > MAX_HOPS {
@@ -47,7 +53,7 @@ impl<'l> Walk<'l> {
                         limit: MAX_HOPS,
                     });
                 }
-                ahead.extend(target.split('/').rev());
+                ahead.extend(link.1.split('/').rev().map(|part| (part, link)));
             }
             self.steps += 1;
             if self.steps > MAX_STEPS {
@@ -58,17 +64,17 @@ impl<'l> Walk<'l> {
             }
             match ahead.pop() {
                 None => return Ok(()),
-                Some("" | ".") => {}
-                Some("..") if here.is_empty() => return Err(leaves()),
-                Some("..") => here.truncate(here.rfind('/').unwrap_or(0)),
-                Some(part) => {
+                Some(("" | ".", _)) => {}
+                Some(("..", link)) if here.is_empty() => return Err(leaves(link)),
+                Some(("..", _)) => here.truncate(here.rfind('/').unwrap_or(0)),
+                Some((part, _)) => {
                     let folder = here.len();
                     if folder > 0 {
                         here.push('/');
                     }
                     here.push_str(part);
-                    link = self.links.get(here.as_str()).copied();
-                    if link.is_some() {
+                    next = self.link(&here);
+                    if next.is_some() {
                         here.truncate(folder);
                     }
                 }

@@ -28,8 +28,8 @@ fn the_same_files_give_the_same_bytes() {
         .set_modified(std::time::UNIX_EPOCH)
         .unwrap();
     assert_eq!(
-        zip_folder(first.path()).unwrap(),
-        zip_folder(second.path()).unwrap()
+        zip_folder(first.path()).unwrap().zip,
+        zip_folder(second.path()).unwrap().zip
     );
     fs::set_permissions(
         second.path().join("z.py"),
@@ -48,6 +48,31 @@ fn the_same_files_give_the_same_bytes() {
     ])
     .unwrap();
     assert_eq!(one, two);
+}
+
+#[test]
+fn leaves_out_what_is_no_code() {
+    let made = folder();
+    let before = zip_folder(made.path()).unwrap();
+    assert_eq!((before.files, before.bytes), (5, 10_029));
+    assert!(before.left_out.is_empty());
+    let at = |name: &str| made.path().join(name);
+    for name in [".venv/bin", "venv/bin", "b/__pycache__", "b/c/.git"] {
+        fs::create_dir_all(at(name)).unwrap();
+    }
+    symlink("/usr/bin/python3", at(".venv/bin/python3")).unwrap();
+    fs::write(at("venv/pyvenv.cfg"), "home = /usr/bin").unwrap();
+    fs::write(at(".DS_Store"), "").unwrap();
+    let packed = zip_folder(made.path()).unwrap();
+    assert_eq!(
+        packed.left_out,
+        [".DS_Store", ".venv", "venv", "b/__pycache__", "b/c/.git"]
+    );
+    assert_eq!(packed.zip, before.zip);
+    // A module of that name.
+    fs::remove_file(at("venv/pyvenv.cfg")).unwrap();
+    fs::write(at("venv/a.py"), "").unwrap();
+    assert_eq!(zip_folder(made.path()).unwrap().files, 6);
 }
 
 #[test]
@@ -72,11 +97,9 @@ fn refuses_what_could_not_be_deployed() {
     assert!(matches!(error, PackError::TooLarge { .. }), "{error}");
 
     let empty = tempfile::tempdir().unwrap();
+    fs::create_dir_all(empty.path().join("a/.git/b")).unwrap();
     let error = zip_folder(empty.path()).unwrap_err();
-    assert!(
-        matches!(error, PackError::Package(PackageError::Empty)),
-        "{error}"
-    );
+    assert!(matches!(error, PackError::NoFiles { .. }), "{error}");
     let error = zip_folder(&empty.path().join("none")).unwrap_err();
     assert!(matches!(error, PackError::Io { .. }), "{error}");
 

@@ -57,7 +57,7 @@ async fn a_folder_comes_back_as_it_was() {
     set_mode(&source.join("secret"), 0o600).unwrap();
     set_mode(&source.join("lib/a.so.1"), 0o700).unwrap();
     symlink("lib/a.so.1", source.join("a.so")).unwrap();
-    let zip: Bytes = zip_folder(&source).unwrap().into();
+    let zip: Bytes = zip_folder(&source).unwrap().zip.into();
     let digest = Digest::of(&zip);
     let path = unpacked(&folder).await.unpack(&digest, zip).await.unwrap();
     assert!(path.join("empty").is_dir());

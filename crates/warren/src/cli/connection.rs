@@ -122,6 +122,8 @@ fn aws_key(variables: Variables<'_>) -> Option<Key> {
 
 fn read_credentials(data_dir: &Path) -> Result<Key, Failure> {
     let path = data_dir.join(keys::FILE);
+    // A relative path says little to somebody in another folder.
+    let path = std::path::absolute(&path).unwrap_or(path);
     let text = fs::read_to_string(&path).map_err(|error| {
         let failure = Failure::failed(match error.kind() {
             io::ErrorKind::NotFound => format!("there is no key: {} does not exist", path.display()),
@@ -132,7 +134,7 @@ fn read_credentials(data_dir: &Path) -> Result<Key, Failure> {
                 "The file is its owner's alone: run this as that user, or set WARREN_KEY=ID:SECRET."
             }
             _ => {
-                "`warren serve` writes it at its first start. Say where with --data-dir or WARREN_DATA_DIR, or give the pair with --key or WARREN_KEY."
+                "Start the server here with `warren serve`, which writes it, or say where the server's data folder is with --data-dir or WARREN_DATA_DIR, or give the pair with --key or WARREN_KEY."
             }
         })
     })?;
@@ -187,5 +189,9 @@ mod tests {
                 .text()
                 .contains("/nowhere/credentials does not exist")
         );
+        let failure = read_credentials(Path::new("no/where")).unwrap_err();
+        let here = std::env::current_dir().unwrap();
+        let path = here.join("no/where/credentials");
+        assert!(failure.text().contains(&path.display().to_string()));
     }
 }

@@ -28,7 +28,10 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     }
     client.delete(&args.name).await?;
     args.output.print(&json!({ "deleted": args.name }), |_| {
-        format!("{} is deleted.", args.name)
+        format!(
+            "{0} is deleted. Its log stays: a new function of the name {0} goes on with it.",
+            args.name
+        )
     })
 }
 

@@ -4,17 +4,11 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use warren_client::Client;
-use warren_model::native::{CodeSpec, Deployed, Function, FunctionSpec};
+use warren_model::native::{CodeSpec, Deployed, Function, FunctionSpec, Runtime};
 
 use super::{
-    connection::Connection,
-    failure::Failure,
-    flags::FunctionFlags,
-    function::{RoutesAddress, summary},
-    guess,
-    output::Output,
-    source::Source,
-    wait,
+    connection::Connection, deployed, failure::Failure, flags::FunctionFlags,
+    function::RoutesAddress, guess, output::Output, package, program, source::Source, wait,
 };
 
 const EXAMPLES: &str = "\
@@ -29,7 +23,7 @@ A second deploy changes what is not as you say, and leaves what you don't say as
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Folder, file or zip with the code
+    /// Folder, file or zip with the code; of a folder .git, .venv, __pycache__, .DS_Store, and a venv with a pyvenv.cfg are left out
     path: PathBuf,
     /// Name of the function [default: that of the folder or file]
     #[arg(long)]
@@ -56,6 +50,9 @@ struct Report {
 
 pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     let source = Source::read(&args.path)?;
+    if let Some(packed) = &source.packed {
+        eprintln!("{packed}");
+    }
     let name = args
         .name
         .clone()
@@ -66,11 +63,14 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         })?;
     let mut spec = args.function.spec()?;
     let client = args.connection.client()?;
-    match existing(&client, &name).await? {
+    let mut before = existing(&client, &name).await?;
+    let runtimes = client.runtimes().await?.runtimes;
+    match before.take() {
         // An update is refused while another one is under way.
-        Some(function) => drop(wait::settled(&client, function).await?),
-        None => complete(&client, &mut spec, &source).await?,
+        Some(function) => before = Some(wait::settled(&client, function).await?),
+        None => complete(&runtimes, &mut spec, &source)?,
     }
+    warn(&runtimes, &spec, before.as_ref(), &source);
     spec.code = Some(CodeSpec::Zip(STANDARD.encode(&source.zip)));
     let mut deployed = client.deploy(&name, &spec).await?;
     if !args.no_wait {
@@ -87,8 +87,9 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         urls: routes.routes(&deployed.function),
         deployed,
     };
-    args.output
-        .print(&report, |report| text(&report.deployed, &routes))
+    args.output.print(&report, |report| {
+        text(&report.deployed, before.as_ref(), &routes, &program::name())
+    })
 }
 
 async fn existing(client: &Client, name: &str) -> Result<Option<Function>, Failure> {
@@ -99,34 +100,41 @@ async fn existing(client: &Client, name: &str) -> Result<Option<Function>, Failu
     }
 }
 
+fn find<'r>(runtimes: &'r [Runtime], id: &str) -> Option<&'r Runtime> {
+    let serves = |runtime: &&Runtime| {
+        runtime.id == id || runtime.stands_in_for.iter().any(|other| other == id)
+    };
+    runtimes.iter().find(serves)
+}
+
+/// Says what can't work, or may not be meant.
+fn warn(runtimes: &[Runtime], spec: &FunctionSpec, before: Option<&Function>, source: &Source) {
+    let runtime = spec.runtime.as_ref().or(before.map(|f| &f.runtime));
+    let handler = spec.handler.as_ref().or(before.map(|f| &f.handler));
+    let family = runtime
+        .and_then(|id| find(runtimes, id))
+        .map(|runtime| runtime.family.as_str());
+    for warning in package::warnings(source, family, handler.map_or("", String::as_str)) {
+        eprintln!("warning: {warning}");
+    }
+}
+
 /// Guesses what a new function needs and nobody said, and says so.
-async fn complete(
-    client: &Client,
-    spec: &mut FunctionSpec,
-    source: &Source,
-) -> Result<(), Failure> {
+fn complete(runtimes: &[Runtime], spec: &mut FunctionSpec, source: &Source) -> Result<(), Failure> {
     if spec.runtime.is_some() && spec.handler.is_some() {
         return Ok(());
     }
-    let runtimes = client.runtimes().await?.runtimes;
     let runtime = match &spec.runtime {
-        Some(id) => {
-            let serves = |id: &String| {
-                runtimes
-                    .iter()
-                    .find(|runtime| runtime.id == *id || runtime.stands_in_for.contains(id))
-            };
-            match serves(id) {
-                Some(runtime) => runtime,
-                // The server refuses it, with all that there are.
-                None => {
-                    spec.handler.get_or_insert_with(|| "app.handler".to_owned());
-                    return Ok(());
-                }
+        Some(id) => match find(runtimes, id) {
+            Some(runtime) => runtime,
+            // The server refuses it, with all that there are.
+            None => {
+                spec.handler.get_or_insert_with(|| "app.handler".to_owned());
+                return Ok(());
             }
-        }
+        },
         None => {
-            let (runtime, file) = guess::runtime(&source.files, &runtimes)?;
+            let (runtime, file) = guess::runtime(&source.files, runtimes)?;
             eprintln!(
                 "Taking {} ({}) for the runtime because of {file}; --runtime chooses another.",
                 runtime.id, runtime.title
@@ -143,28 +151,23 @@ async fn complete(
     Ok(())
 }
 
-fn text(deployed: &Deployed, routes: &RoutesAddress) -> String {
+fn text(
+    deployed: &Deployed,
+    before: Option<&Function>,
+    routes: &RoutesAddress,
+    program: &str,
+) -> String {
     let function = &deployed.function;
-    let what = match (deployed.created, deployed.changed.as_slice()) {
-        (true, _) => "created".to_owned(),
-        (false, []) => "nothing had to change".to_owned(),
-        (false, changed) => format!("changed: {}", changed.join(", ")),
-    };
-    let state = match function.in_preparation() {
-        true => "is being prepared",
-        false => "is active",
-    };
-    let mut text = format!("{} {state} ({what})\n", function.name);
-    text.push_str(&summary(function, routes));
+    let mut text = deployed::text(deployed, before, routes);
     text.push_str(&format!(
-        "\nTry next:\n  warren invoke {} --data '{{}}'\n",
+        "\nTry next:\n  {program} invoke {} --data '{{}}'\n",
         function.name
     ));
     let path = function.routes.iter().find_map(|route| callable(route));
     if let Some(path) = path.filter(|_| routes.is_known()) {
         text.push_str(&format!("  curl {}\n", routes.url(path)));
     }
-    text.push_str(&format!("  warren logs {} --follow\n", function.name));
+    text.push_str(&format!("  {program} logs {} --follow\n", function.name));
     text
 }
 
@@ -202,16 +205,6 @@ mod tests {
             created: true,
             changed: Vec::new(),
         };
-        insta::assert_snapshot!(text(&created, &routes));
-        let unchanged = Deployed {
-            created: false,
-            ..created.clone()
-        };
-        assert!(text(&unchanged, &routes).starts_with("hello is active (nothing had to change)"));
-        let changed = Deployed {
-            changed: vec!["code".to_owned(), "routes".to_owned()],
-            ..unchanged
-        };
-        assert!(text(&changed, &routes).starts_with("hello is active (changed: code, routes)"));
+        insta::assert_snapshot!(text(&created, None, &routes, "warren"));
     }
 }

@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 use serde::Serialize;
 use warren_client::Client;
 
-use super::{connection::Connection, engines, failure::Failure, output::Output};
+use super::{connection::Connection, engines, failure::Failure, output::Output, program};
 
 /// `warren doctor`.
 #[derive(Debug, ClapArgs)]
@@ -167,7 +167,11 @@ fn text(report: &Report) -> String {
             };
             let mut line = format!("  {mark}  {:width$}  {}\n", check.part, check.found);
             if let Some(next) = &check.next_step {
-                line.push_str(&format!("           {:width$}  next: {next}\n", ""));
+                line.push_str(&format!(
+                    "           {:width$}  next: {}\n",
+                    "",
+                    program::commands(next)
+                ));
             }
             line
         });

@@ -2,6 +2,8 @@ use std::{io, process::ExitCode};
 
 use warren_client::ClientError;
 
+use super::{flags, program};
+
 /// Why a command ended without success.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Failure {
@@ -38,9 +40,9 @@ impl Failure {
 
     /// Prints it, the hint apart from the error.
     pub(super) fn report(&self) -> ExitCode {
-        eprintln!("warren: {}", self.message);
+        eprintln!("warren: {}", program::commands(&self.message));
         if let Some(hint) = &self.hint {
-            eprintln!("\nhint: {hint}");
+            eprintln!("\nhint: {}", program::commands(hint));
         }
         ExitCode::from(self.status)
     }
@@ -76,7 +78,7 @@ impl From<ClientError> for Failure {
             ClientError::Refused(problem) => {
                 let message = match problem.status {
                     500.. => format!("{} (request {})", problem.detail, problem.request_id),
-                    _ => problem.detail.clone(),
+                    _ => in_flags(&problem.detail, problem.field.as_deref()),
                 };
                 let failure = Self::failed(message);
                 match &problem.next_step {
@@ -102,6 +104,15 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::failed(error.to_string())
     }
+}
+
+/// What a server says about a member of a request, said about the flag that it came from.
+fn in_flags(detail: &str, field: Option<&str>) -> String {
+    let named = field.and_then(|field| {
+        let rest = detail.strip_prefix(field)?;
+        Some(format!("--{}{rest}", flags::flag_of(field)?))
+    });
+    named.unwrap_or_else(|| detail.to_owned())
 }
 
 /// An error with its sources, in one line; what a source only repeats is left out.
@@ -133,6 +144,16 @@ mod tests {
     use warren_model::native::Problem;
 
     use super::*;
+
+    #[test]
+    fn a_member_is_named_by_its_flag() {
+        assert_eq!(
+            in_flags("memory_mb can't be '1'.", Some("memory_mb")),
+            "--memory can't be '1'."
+        );
+        assert_eq!(in_flags("name is taken.", Some("name")), "name is taken.");
+        assert_eq!(in_flags("It broke.", None), "It broke.");
+    }
 
     #[test]
     fn a_problem_keeps_its_next_step_apart() {

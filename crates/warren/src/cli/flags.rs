@@ -3,9 +3,35 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use clap::Args;
-use warren_model::{Route, native::FunctionSpec};
+use warren_model::{
+    Environment, EphemeralStorage, Invalid, Memory, Route, Timeout, native::FunctionSpec,
+};
 
 use super::failure::Failure;
+
+/// What the names of environment variables must be, in words.
+const NAME_RULE: &str =
+    "names need at least two characters: a letter first, then letters, digits or _";
+
+/// The members of a [`FunctionSpec`] that have a flag of another name.
+const FLAGS: [(&str, &str); 7] = [
+    ("timeout_s", "timeout"),
+    ("memory_mb", "memory"),
+    ("ephemeral_storage_mb", "storage"),
+    ("environment", "env"),
+    ("tags", "tag"),
+    ("routes", "route"),
+    ("reserved_concurrency", "concurrency"),
+];
+/// Those whose flag has the same name.
+const SAME: [&str; 5] = ["runtime", "handler", "engine", "network", "description"];
+
+/// The flag that sets a member of a [`FunctionSpec`], without its dashes.
+pub(super) fn flag_of(member: &str) -> Option<&'static str> {
+    let other = FLAGS.iter().find(|(name, _)| *name == member);
+    let same = || SAME.into_iter().find(|name| *name == member);
+    other.map(|(_, flag)| *flag).or_else(same)
+}
 
 /// Settings of a function.
 #[derive(Debug, Clone, Default, Args)]
@@ -21,15 +47,15 @@ pub(super) struct FunctionFlags {
     #[arg(long = "route", value_name = "METHOD PATH", value_parser = parse_route)]
     routes: Vec<RouteFlag>,
     /// Longest call, in seconds (1 to 900)
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_timeout, allow_negative_numbers = true)]
     timeout: Option<i64>,
-    /// Memory, in MiB (128 to 10240)
-    #[arg(long, value_name = "MB")]
+    /// Memory, in MB (128 to 10240)
+    #[arg(long, value_name = "MB", value_parser = parse_memory, allow_negative_numbers = true)]
     memory: Option<i64>,
-    /// Size of /tmp, in MiB (512 to 10240)
-    #[arg(long, value_name = "MB")]
+    /// Size of /tmp, in MB (512 to 10240)
+    #[arg(long, value_name = "MB", value_parser = parse_storage, allow_negative_numbers = true)]
     storage: Option<i64>,
-    /// Environment variable; repeatable, all together replace those before
+    /// Environment variable; repeatable, all together replace the whole set that there was
     #[arg(long = "env", value_name = "NAME=VALUE", value_parser = parse_pair)]
     variables: Vec<(String, String)>,
     /// File of environment variables, NAME=VALUE on each line; --env overrules it
@@ -126,7 +152,12 @@ impl FunctionFlags {
                 ))
             })?;
         }
-        all.extend(self.variables.iter().cloned());
+        for (name, value) in &self.variables {
+            // The value may be a secret and is not repeated.
+            check_name(name)
+                .map_err(|problem| Failure::usage(format!("--env {name}: {problem}")))?;
+            all.insert(name.clone(), value.clone());
+        }
         Ok(Some(all))
     }
 }
@@ -135,6 +166,39 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".to_owned()),
+    }
+}
+
+/// Whether an environment variable may have this name.
+fn check_name(name: &str) -> Result<(), String> {
+    match Environment::new([(name.to_owned(), String::new())].into()) {
+        Ok(_) => Ok(()),
+        Err(Invalid::Constraint { .. }) => Err(NAME_RULE.to_owned()),
+        Err(Invalid::Parameter { .. }) => {
+            Err("the name is reserved for the runtime; choose another".to_owned())
+        }
+    }
+}
+
+fn parse_timeout(text: &str) -> Result<i64, String> {
+    parse_number(text, "seconds", Timeout::MIN, Timeout::MAX)
+}
+
+fn parse_memory(text: &str) -> Result<i64, String> {
+    parse_number(text, "MB", Memory::MIN, Memory::MAX)
+}
+
+fn parse_storage(text: &str) -> Result<i64, String> {
+    parse_number(text, "MB", EphemeralStorage::MIN, EphemeralStorage::MAX)
+}
+
+fn parse_number(text: &str, unit: &str, least: u32, most: u32) -> Result<i64, String> {
+    let number: i64 = text
+        .parse()
+        .map_err(|_| format!("write a whole number of {unit}, {least} to {most}"))?;
+    match (i64::from(least)..=i64::from(most)).contains(&number) {
+        true => Ok(number),
+        false => Err(format!("{number} is not between {least} and {most} {unit}")),
     }
 }
 
@@ -168,11 +232,12 @@ fn parse_env_file(text: &str) -> Result<BTreeMap<String, String>, (usize, String
         }
         let line = line.strip_prefix("export ").unwrap_or(line);
         let (name, value) = parse_pair(line).map_err(|problem| (number, problem))?;
-        let value = value.trim();
+        let (name, value) = (name.trim_end().to_owned(), value.trim());
+        check_name(&name).map_err(|problem| (number, format!("{name}: {problem}")))?;
         let bare = ['"', '\'']
             .iter()
             .find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
-        variables.insert(name.trim_end().to_owned(), bare.unwrap_or(value).to_owned());
+        variables.insert(name, bare.unwrap_or(value).to_owned());
     }
     Ok(variables)
 }
@@ -183,11 +248,54 @@ mod tests {
 
     #[test]
     fn env_files_are_read_line_by_line() {
-        let read = parse_env_file("# c\n\nA=1\nexport B = \"x y\"\nC='='\nD=\n").unwrap();
+        let read = parse_env_file("# c\n\nA1=1\nexport B1 = \"x y\"\nC1='='\nD1=\n").unwrap();
         let pairs: Vec<_> = read.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        assert_eq!(pairs, [("A", "1"), ("B", "x y"), ("C", "="), ("D", "")]);
-        let (line, _) = parse_env_file("A=1\nnonsense\n").unwrap_err();
+        assert_eq!(pairs, [("A1", "1"), ("B1", "x y"), ("C1", "="), ("D1", "")]);
+        let (line, _) = parse_env_file("A1=1\nnonsense\n").unwrap_err();
         assert_eq!(line, 2);
+        assert_eq!(
+            parse_env_file("A1=1\n\nB=2\n").unwrap_err(),
+            (3, format!("B: {NAME_RULE}"))
+        );
+    }
+
+    #[test]
+    fn a_variable_s_name_is_checked_and_its_value_not_repeated() {
+        let flags = |name: &str| FunctionFlags {
+            variables: vec![(name.to_owned(), "secret".to_owned())],
+            ..FunctionFlags::default()
+        };
+        let text = flags("A").spec().unwrap_err().text();
+        assert_eq!(text, format!("--env A: {NAME_RULE} | "));
+        let text = flags("AWS_REGION").spec().unwrap_err().text();
+        assert!(
+            text.contains("--env AWS_REGION: the name is reserved"),
+            "{text}"
+        );
+        assert!(flags("AB").spec().is_ok());
+    }
+
+    #[test]
+    fn numbers_say_their_range_and_unit() {
+        assert_eq!(parse_timeout("900"), Ok(900));
+        for (found, words) in [
+            (
+                parse_timeout("abc"),
+                "write a whole number of seconds, 1 to 900",
+            ),
+            (
+                parse_timeout("1.5"),
+                "write a whole number of seconds, 1 to 900",
+            ),
+            (parse_timeout("0"), "0 is not between 1 and 900 seconds"),
+            (
+                parse_memory("20000"),
+                "20000 is not between 128 and 10240 MB",
+            ),
+            (parse_storage("-1"), "-1 is not between 512 and 10240 MB"),
+        ] {
+            assert_eq!(found, Err(words.to_owned()));
+        }
     }
 
     #[test]

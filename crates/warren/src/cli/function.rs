@@ -133,12 +133,14 @@ pub(super) fn details(function: &Function, routes: &RoutesAddress) -> String {
     format!("{}\n{text}", function.name)
 }
 
-/// What matters after a deploy.
-pub(super) fn summary(function: &Function, routes: &RoutesAddress) -> String {
+/// What matters after a deploy; `variables` says what became of the environment.
+pub(super) fn summary(function: &Function, routes: &RoutesAddress, variables: String) -> String {
     pairs(&[
         ("engine", function.engine.clone()),
         ("runtime", runs_on(function)),
         ("handler", function.handler.clone()),
+        ("network", function.network.clone()),
+        ("env", variables),
         ("routes", routes.routes(function).join("\n")),
     ])
 }
@@ -212,7 +214,7 @@ pub(super) mod tests {
 
     #[test]
     fn summary_without_an_address_of_the_routes() {
-        insta::assert_snapshot!(summary(&example(), &RoutesAddress(None)));
+        insta::assert_snapshot!(summary(&example(), &RoutesAddress(None), String::new()));
     }
 
     #[test]

@@ -137,10 +137,24 @@ fn failure(name: &str, invoked: &Invoked) -> Failure {
         (None, None) => format!("{name} failed: {error}"),
     };
     let stack = error["stackTrace"].as_array().or(error["trace"].as_array());
-    for line in stack.into_iter().flatten().filter_map(Value::as_str) {
-        message.push_str(&format!("\n{}", line.trim_end()));
+    let lines = stack.into_iter().flatten().filter_map(Value::as_str);
+    let stack: Vec<_> = lines.map(str::trim_end).collect();
+    let mut stack = stack.join("\n");
+    // JavaScript's begins with type and message once more.
+    if let Some((_, said)) = message.split_once(" failed: ")
+        && let Some(rest) = stack.strip_prefix(said)
+        && (rest.is_empty() || rest.starts_with('\n'))
+    {
+        stack = rest.trim_start_matches('\n').to_owned();
     }
-    Failure::failed(message).hint(format!(
+    if !stack.is_empty() {
+        message.push_str(&format!("\n{stack}"));
+    }
+    let failure = Failure::failed(message);
+    if invoked.log_tail.is_some() {
+        return failure;
+    }
+    failure.hint(format!(
         "`warren logs {name} --request {}` shows what it wrote.",
         invoked.request_id
     ))
@@ -152,16 +166,17 @@ mod tests {
 
     #[test]
     fn a_failure_speaks_the_function_s_own_words() {
-        let failed = |body: &'static str| {
+        let failed = |body: &'static str| failed_with(body, None);
+        fn failed_with(body: &'static str, log_tail: Option<Vec<u8>>) -> String {
             let invoked = Invoked {
                 outcome: InvokeOutcome::Error,
                 body: Bytes::from_static(body.as_bytes()),
                 request_id: "r1".to_owned(),
                 duration_ms: 1.0,
-                log_tail: None,
+                log_tail,
             };
             failure("f", &invoked).text()
-        };
+        }
         let python = failed(
             r#"{"errorMessage":"no","errorType":"ValueError","stackTrace":["  File \"a\"\n"]}"#,
         );
@@ -169,11 +184,17 @@ mod tests {
             python.starts_with("f failed: ValueError: no\n  File \"a\" | "),
             "{python}"
         );
-        let node = failed(r#"{"errorType":"Error","errorMessage":"no","trace":["Error: no"]}"#);
+        let node = failed(
+            r#"{"errorType":"Error","errorMessage":"a\nb","trace":["Error: a","b","    at x"]}"#,
+        );
         assert!(
-            node.starts_with("f failed: Error: no\nError: no | "),
+            node.starts_with("f failed: Error: a\nb\n    at x | "),
             "{node}"
         );
+        let node = failed(r#"{"errorType":"Error","errorMessage":"no","trace":["Error: no"]}"#);
+        assert!(node.starts_with("f failed: Error: no | "), "{node}");
+        // Who saw the log is not sent to it.
+        assert_eq!(failed_with("[1]", Some(Vec::new())), "f failed: [1] | ");
         assert!(failed("[1]").starts_with("f failed: [1] | `warren logs f --request r1`"));
     }
 }

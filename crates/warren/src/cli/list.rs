@@ -1,7 +1,7 @@
 use clap::Args as ClapArgs;
 use warren_model::native::Function;
 
-use super::{connection::Connection, failure::Failure, output::Output, table::table};
+use super::{connection::Connection, failure::Failure, output::Output, program, table::table};
 
 /// `warren list`.
 #[derive(Debug, ClapArgs)]
@@ -19,7 +19,7 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
 
 fn text(functions: &[Function]) -> String {
     if functions.is_empty() {
-        return "There are no functions yet. `warren deploy FOLDER` makes one.".to_owned();
+        return program::commands("There are no functions yet. `warren deploy FOLDER` makes one.");
     }
     let rows: Vec<_> = functions
         .iter()

@@ -2,7 +2,8 @@ use clap::Args as ClapArgs;
 use serde::Serialize;
 
 use super::{
-    connection::Connection, failure::Failure, function::RoutesAddress, output::Output, table::table,
+    connection::Connection, failure::Failure, function::RoutesAddress, output::Output, program,
+    table::table,
 };
 
 /// `warren routes`.
@@ -42,8 +43,9 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
 
 fn text(rows: &[Row]) -> String {
     if rows.is_empty() {
-        return "There are no routes yet. `warren deploy FOLDER --route 'GET /path'` makes one."
-            .to_owned();
+        return program::commands(
+            "There are no routes yet. `warren deploy FOLDER --route 'GET /path'` makes one.",
+        );
     }
     let rows: Vec<_> = rows
         .iter()

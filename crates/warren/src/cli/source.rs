@@ -1,6 +1,7 @@
 //! What is deployed: a folder, a file or a zip.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{Cursor, Read},
     os::unix::fs::PermissionsExt,
@@ -10,7 +11,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use warren_package::{zip_folder, zip_inline};
 
-use super::failure::Failure;
+use super::{failure::Failure, package};
 
 /// Largest source file that is read to guess the handler.
 const MAX_READ: u64 = 1 << 20;
@@ -25,6 +26,10 @@ pub(super) struct Source {
     pub(super) zip: Vec<u8>,
     /// Files that are not in a folder.
     pub(super) files: Vec<RootFile>,
+    /// Every file and link.
+    pub(super) names: BTreeSet<String>,
+    /// What was packed, in a sentence, if it was a folder.
+    pub(super) packed: Option<String>,
 }
 
 /// A file at the top of the code.
@@ -49,24 +54,36 @@ impl Source {
             false => whole.file_stem(),
         };
         let name = named.and_then(|name| function_name(&name.to_string_lossy()));
-        let (zip, files) = if metadata.is_dir() {
-            from_folder(path)?
+        let mut packed = None;
+        let (zip, files, names) = if metadata.is_dir() {
+            let folder = zip_folder(path).map_err(anyhow::Error::from)?;
+            packed = Some(package::packed(&folder));
+            let names = listing(&folder.zip)?.1;
+            (folder.zip, root_files(path)?, names)
         } else if path
             .extension()
             .is_some_and(|end| end.eq_ignore_ascii_case("zip"))
         {
-            from_zip(path)?
+            let bytes = read(path)?;
+            let (files, names) =
+                listing(&bytes).with_context(|| format!("{} is not in order", path.display()))?;
+            (bytes, files, names)
         } else {
-            from_file(&whole)?
+            let (zip, file) = from_file(&whole)?;
+            let names = BTreeSet::from([file.name.clone()]);
+            (zip, vec![file], names)
         };
-        Ok(Self { name, zip, files })
+        Ok(Self {
+            name,
+            zip,
+            files,
+            names,
+            packed,
+        })
     }
 }
 
-type Packed = (Vec<u8>, Vec<RootFile>);
-
-fn from_folder(path: &Path) -> anyhow::Result<Packed> {
-    let zip = zip_folder(path)?;
+fn root_files(path: &Path) -> anyhow::Result<Vec<RootFile>> {
     let mut files = Vec::new();
     let entries =
         fs::read_dir(path).with_context(|| format!("could not read {}", path.display()))?;
@@ -86,33 +103,40 @@ fn from_folder(path: &Path) -> anyhow::Result<Packed> {
         }
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok((zip, files))
+    Ok(files)
 }
 
-fn from_file(path: &Path) -> anyhow::Result<Packed> {
+fn from_file(path: &Path) -> anyhow::Result<(Vec<u8>, RootFile)> {
     let name = path
         .file_name()
         .and_then(|name| name.to_str())
         .ok_or_else(|| anyhow!("the name of {} is not UTF-8", path.display()))?
         .to_owned();
-    let bytes = fs::read(path).with_context(|| format!("could not read {}", path.display()))?;
+    let bytes = read(path)?;
     let zip = zip_inline(&[(&name, &bytes)])?;
     let file = RootFile {
         text: read_text(bytes.as_slice(), bytes.len() as u64),
         executable: bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF"),
         name,
     };
-    Ok((zip, vec![file]))
+    Ok((zip, file))
 }
 
-fn from_zip(path: &Path) -> anyhow::Result<Packed> {
-    let bytes = fs::read(path).with_context(|| format!("could not read {}", path.display()))?;
-    let mut archive = zip::ZipArchive::new(Cursor::new(&bytes))
-        .with_context(|| format!("{} is not a zip", path.display()))?;
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("could not read {}", path.display()))
+}
+
+/// The files at the top of a zip, and the names of all its files and links.
+fn listing(zip: &[u8]) -> anyhow::Result<(Vec<RootFile>, BTreeSet<String>)> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(zip)).context("it is not a zip")?;
     let mut files = Vec::new();
+    let mut names = BTreeSet::new();
     for index in 0..archive.len() {
         let entry = archive.by_index(index)?;
         let (name, size) = (entry.name()?.into_owned(), entry.size());
+        if !entry.is_dir() {
+            names.insert(name.clone());
+        }
         if entry.is_file() && !name.contains('/') {
             files.push(RootFile {
                 name,
@@ -121,8 +145,7 @@ fn from_zip(path: &Path) -> anyhow::Result<Packed> {
             });
         }
     }
-    drop(archive);
-    Ok((bytes, files))
+    Ok((files, names))
 }
 
 fn read_text(content: impl Read, size: u64) -> String {
@@ -160,6 +183,17 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_folder_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        let text = Source::read(place.path()).unwrap_err().text();
+        let path = place.path().display().to_string();
+        assert!(
+            text.contains(&format!("{path} has no files to deploy")),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn folder_file_and_zip_give_the_same_files() {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("my app");
@@ -174,6 +208,9 @@ mod tests {
         let from_zip = Source::read(&zip).unwrap();
         assert_eq!(from_zip.files, packed.files);
         assert_eq!(from_zip.zip, packed.zip);
+        assert_eq!(from_zip.names, packed.names);
+        assert!(packed.names.contains("lib/x.py") && packed.names.len() == 2);
+        assert!(packed.packed.is_some() && from_zip.packed.is_none());
         let single = Source::read(&folder.join("app.py")).unwrap();
         assert_eq!(single.files, packed.files);
         assert_eq!(single.name.as_deref(), Some("app"));

@@ -1,13 +1,9 @@
 use clap::Args as ClapArgs;
-use warren_model::native::{Deployed, FunctionSpec};
+use warren_model::native::FunctionSpec;
 
 use super::{
-    connection::Connection,
-    failure::Failure,
-    flags::FunctionFlags,
-    function::{RoutesAddress, summary},
-    output::Output,
-    wait,
+    connection::Connection, deployed, failure::Failure, flags::FunctionFlags,
+    function::RoutesAddress, output::Output, wait,
 };
 
 const EXAMPLES: &str = "\
@@ -42,22 +38,14 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     let client = args.connection.client()?;
     let function = client.function(&args.name).await?;
     // An update is refused while another one is under way.
-    wait::settled(&client, function).await?;
-    let mut deployed = client.update(&args.name, &spec).await?;
+    let before = wait::settled(&client, function).await?;
+    let mut changed = client.update(&args.name, &spec).await?;
     if !args.no_wait {
-        deployed.function = wait::settled(&client, deployed.function).await?;
-        wait::check(&deployed.function)?;
+        changed.function = wait::settled(&client, changed.function).await?;
+        wait::check(&changed.function)?;
     }
     let routes = RoutesAddress::ask(&client).await?;
-    args.output
-        .print(&deployed, |deployed| text(deployed, &routes))
-}
-
-fn text(deployed: &Deployed, routes: &RoutesAddress) -> String {
-    let what = match deployed.changed.as_slice() {
-        [] => "nothing had to change".to_owned(),
-        changed => format!("changed: {}", changed.join(", ")),
-    };
-    let function = &deployed.function;
-    format!("{} ({what})\n{}", function.name, summary(function, routes))
+    args.output.print(&changed, |changed| {
+        deployed::text(changed, Some(&before), &routes)
+    })
 }

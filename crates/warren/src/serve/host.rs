@@ -82,10 +82,14 @@ pub(crate) fn node_name() -> String {
     uname().nodename().to_string_lossy().into_owned()
 }
 
-/// Threads that move calls. The work of a call is a few system calls; its runtime needs the processors more. Two threads on two processors answered
-/// 10 to 25 % fewer calls than one, and polled half as well (`docs/decisions/0004-busy-polling.md`).
+/// Threads that move calls. The work of a call is a few system calls; its runtime needs the processors more.
 pub(super) fn worker_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |n| (n.get() / 4).max(1))
+    (processors() / 2).max(1)
+}
+
+/// Processors that this process may use.
+pub(super) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 #[cfg(test)]

@@ -113,6 +113,7 @@ impl World {
         let path = folder.path();
         let catalogue = Arc::new(Catalogue::built_in().unwrap());
         let launcher = Arc::new(Launcher {
+            memory_mb: 4_096,
             builds: warren_invoker::Builds::default(),
             kit: Kit::install(path, &catalogue).unwrap(),
             catalogue: Arc::clone(&catalogue),

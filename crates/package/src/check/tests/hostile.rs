@@ -109,6 +109,16 @@ fn links_that_leave() {
         Raw::link("a/b/up", "../../..")
     ]));
 
+    // The one that leaves is named, not the one that leads to it.
+    let error = refusal(&[
+        Raw::link("bin/python", "python3"),
+        Raw::link("bin/python3", "/usr/bin/python3"),
+    ]);
+    assert_eq!(
+        error.to_string(),
+        "The symbolic link 'bin/python3' points to '/usr/bin/python3', outside of the package."
+    );
+
     for (entries, first) in [
         (vec![Raw::link("l", "l")], "l"),
         (vec![Raw::link("l", "l/x")], "l"),
