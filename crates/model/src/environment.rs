@@ -57,14 +57,8 @@ impl Environment {
                     "Map keys must satisfy constraint: [Member must satisfy regular expression pattern: [a-zA-Z]([a-zA-Z0-9_])+]",
                 ));
             }
-            if value.contains('\0') {
-                return Err(Invalid::parameter(
-                    "environment.variables",
-                    format!(
-                        "The value of the environment variable {key} contains a NUL character. Remove it."
-                    ),
-                ));
-            }
+            let what = format!("The value of the environment variable {key}");
+            Invalid::check_no_nul("environment.variables", &what, value)?;
         }
         let size: usize = variables
             .iter()

@@ -151,6 +151,8 @@ impl Config {
                 format!("Member must have length less than or equal to {MAX_DESCRIPTION}"),
             ));
         }
+        Invalid::check_no_nul("handler", "The handler", &self.handler)?;
+        Invalid::check_no_nul("description", "The description", &self.description)?;
         if !is_role(&self.role) {
             return Err(Invalid::constraint(
                 "role",
@@ -256,6 +258,43 @@ mod tests {
             "99999999999999999999",
         ] {
             assert!(text.parse::<VersionId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn text_that_no_database_holds_is_refused() {
+        let config = Config {
+            runtime: "python3.13".to_owned(),
+            handler: "app.handler".to_owned(),
+            role: "arn:aws:iam::000000000000:role/lambda".to_owned(),
+            description: String::new(),
+            timeout: Timeout::default(),
+            memory: Memory::default(),
+            ephemeral_storage: EphemeralStorage::default(),
+            environment: Environment::default(),
+            engine: EngineName::Docker,
+            network: NetworkPolicy::None,
+            inert: InertSettings::new(),
+        };
+        assert_eq!(config.validate(), Ok(()));
+        let text = "a\0b".to_owned();
+        for (field, bad) in [
+            (
+                "description",
+                Config {
+                    description: text.clone(),
+                    ..config.clone()
+                },
+            ),
+            (
+                "handler",
+                Config {
+                    handler: text,
+                    ..config.clone()
+                },
+            ),
+        ] {
+            assert_eq!(bad.validate().unwrap_err().field(), field);
         }
     }
 

@@ -55,6 +55,17 @@ impl Invalid {
         }
     }
 
+    /// Refuses text with a NUL character, which neither an environment nor PostgreSQL can hold; `what` names it at the begin of the message.
+    pub(crate) fn check_no_nul(field: &'static str, what: &str, text: &str) -> Result<(), Self> {
+        match text.contains('\0') {
+            true => Err(Self::parameter(
+                field,
+                format!("{what} contains a NUL character. Remove it."),
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// The member that is at fault.
     pub fn field(&self) -> &'static str {
         match self {

@@ -49,6 +49,8 @@ pub fn validate(tags: &Tags) -> Result<(), Invalid> {
                 "Map values must satisfy constraint: [Member must have length less than or equal to 256]",
             ));
         }
+        Invalid::check_no_nul("tags", "The key of a tag", key)?;
+        Invalid::check_no_nul("tags", "The value of a tag", value)?;
         if key.to_ascii_lowercase().starts_with("aws:") {
             return Err(Invalid::parameter(
                 "tags",
@@ -61,4 +63,20 @@ pub fn validate(tags: &Tags) -> Result<(), Invalid> {
     engine_from_tags(tags)?;
     routes_from_tags(tags)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_no_database_holds_is_refused() {
+        let tags = |key: &str, value: &str| Tags::from([(key.to_owned(), value.to_owned())]);
+        assert_eq!(validate(&tags("team", "blue")), Ok(()));
+        for bad in [tags("te\0am", "blue"), tags("team", "bl\0ue")] {
+            let error = validate(&bad).unwrap_err();
+            assert_eq!(error.field(), "tags");
+            assert!(error.to_string().contains("NUL"), "{error}");
+        }
+    }
 }
