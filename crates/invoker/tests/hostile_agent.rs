@@ -359,9 +359,16 @@ async fn a_hostile_runtime_ends_its_own_instance_and_no_other_call() {
 async fn the_answer_of_a_quick_runtime_is_polled_for() {
     let world = World::start().await;
     world.assert_right().await;
-    world.assert_right().await;
-    let polls = world.invoker.busy_poll().polls();
-    assert_eq!((polls.won, polls.lost), (1, 0), "the first wait was asleep");
+    let asleep = world.invoker.busy_poll().polls();
+    assert_eq!((asleep.won, asleep.lost), (0, 0), "the first wait sleeps");
+    // Only where the answer before was quick is the next one polled for, and a busy machine is not quick each time.
+    for _ in 0..10_000 {
+        world.assert_right().await;
+        if world.invoker.busy_poll().polls().won > 0 {
+            return;
+        }
+    }
+    panic!("no answer was polled for: {:?}", world.invoker.busy_poll().polls());
 }
 
 #[tokio::test(flavor = "multi_thread")]
