@@ -264,7 +264,8 @@ def test_spoofed_addresses_go_nowhere(warren, client, probe):
                     peer.bind((source, 0))
                     peer.sendto(b"?", (INTERNET[0], PORT))
             run("ip", "address", "delete", f"{spoofed}/32", "dev", "eth0")
-        wait_until(lambda: packets_of_own() == 1)
+        # Not one exactly: connections of earlier tests may still be taking their leave.
+        wait_until(lambda: packets_of_own() >= 1)
         assert packets_of_spoofed() == 0
 
 
