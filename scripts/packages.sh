@@ -20,7 +20,11 @@ packages_missing() {
     have npm || say npm
     # The private disk of each function's /tmp.
     have mkfs.ext4 || say e2fsprogs
+    # Networks of functions: rules, and the way out.
+    have nft || say nftables
+    have pasta || passt_package
     if [ "$purpose" = test ]; then
+        have ip || say iproute2
         have shellcheck || say shellcheck
         # The Bash recipe of the tests runs here too.
         have jq || say jq
@@ -41,6 +45,14 @@ packages_missing() {
         have libtoolize || say libtool
     fi
     docker_package
+}
+
+# The releases before it have none; there functions go without a network, and `warren doctor` says so.
+passt_package() {
+    case $(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release 2>/dev/null) in
+    buster | bullseye | focal | jammy) ;;
+    *) say passt ;;
+    esac
 }
 
 # A bare `docker` client is no daemon, and a daemon that answers from elsewhere needs no package. Where nothing can ask the one behind the socket yet,

@@ -31,12 +31,13 @@ def free_port():
 
 
 class Warren:
-    """One server process and its clients; `settings` are variables for it, `through` the words before its command."""
+    """One server process and its clients; `flags` and `settings` (variables) are for it, `through` is what comes before its command."""
 
-    def __init__(self, folder: pathlib.Path, through=(), **settings):
+    def __init__(self, folder: pathlib.Path, *flags, through=(), environment=None, **settings):
         self.folder = folder
+        self.flags = flags
         self.through = list(through)
-        self.settings = settings
+        self.settings = {**(environment or {}), **settings}
         self.log_path = folder.parent / (folder.name + ".log")
         self.control = ("127.0.0.1", free_port())
         self.routes = ("127.0.0.1", free_port())
@@ -56,7 +57,7 @@ class Warren:
                 self.through
                 + [BINARY, "serve", "--data-dir", str(self.folder)]
                 + ["--listen", "%s:%d" % self.control]
-                + ["--routes-listen", "%s:%d" % self.routes],
+                + ["--routes-listen", "%s:%d" % self.routes, *self.flags],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self.settings},

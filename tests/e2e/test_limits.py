@@ -4,14 +4,15 @@ import errno
 import os
 import pathlib
 import re
+import subprocess
 
 import pytest
 
 import languages
 from calls import Neighbour, answer_of, call
-from functions import deploy
+from functions import deploy, fresh_name
 from host_view import agent_pid, containers, process_status
-from server import Warren
+from server import BINARY, Warren
 
 MEMORY_MB = 128
 TMP_MB = 512
@@ -218,7 +219,12 @@ def test_channel_folder_is_closed_to_the_function(client, probe):
     assert "refused" in answer_of(client, probe, {"do": "write", "path": "/run/warren/agent.sock"})
 
 
-def test_no_network(client, probe):
+def test_no_network(warren, client, tmp_path):
+    probe = fresh_name("none")
+    (tmp_path / "app.py").write_text(PROBE)
+    flags = ["--name", probe, "--network", "none", "--runtime", "python3.13", "--handler", "app.handler"]
+    connection = ["--server", warren.url, "--data-dir", str(warren.folder)]
+    subprocess.run([BINARY, "deploy", str(tmp_path), *flags, *connection], check=True, capture_output=True)
     assert answer_of(client, probe, {"do": "interfaces"}) == ["lo"]
     for host, port in (("169.254.169.254", 80), ("10.0.0.1", 443)):
         assert answer_of(client, probe, {"do": "connect", "host": host, "port": port}) == {

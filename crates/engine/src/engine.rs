@@ -2,7 +2,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use async_trait::async_trait;
 use thiserror::Error;
-use warren_model::{Config, EngineName, InstanceId, ServerId};
+use warren_model::{Config, EngineName, InstanceId, NetworkPolicy, ServerId};
 use warren_runtimes::Tree;
 
 use crate::{EngineError, Sandbox, SandboxSpec};
@@ -18,6 +18,9 @@ pub trait Engine: Send + Sync {
 
     /// Whether it can run a function with this configuration, at deploy. Asks nobody.
     fn admit(&self, config: &Config) -> Result<(), Refusal>;
+
+    /// What a new function may reach that does not say.
+    fn default_network(&self) -> NetworkPolicy;
 
     /// Makes what starts of this configuration on this language tree need and can share (an image, a formatted disk). Quick when it was done before.
     async fn prepare(&self, tree: &Tree, config: &Config) -> Result<(), EngineError>;

@@ -38,6 +38,9 @@ pub enum EngineError {
         /// What it printed, or why it could not be started.
         output: String,
     },
+    /// The sandbox could not get its network, or be parted from it.
+    #[error("the sandbox's network failed")]
+    Network(#[source] warren_network::NetworkError),
     /// The agent did not answer in time.
     #[error("the sandbox's agent did not answer within {0:?}")]
     AgentSilent(std::time::Duration),

@@ -2,7 +2,7 @@ use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use tokio::net::UnixStream;
-use warren_model::{EphemeralStorage, InstanceId, Memory};
+use warren_model::{EphemeralStorage, InstanceId, Memory, NetworkPolicy};
 use warren_protocol::StreamKind;
 use warren_runtimes::Tree;
 
@@ -27,6 +27,8 @@ pub struct SandboxSpec {
     pub memory: Memory,
     /// Size of `/tmp`.
     pub ephemeral_storage: EphemeralStorage,
+    /// What it may reach.
+    pub network: NetworkPolicy,
     /// How long the agent may take to answer.
     pub start_limit: Duration,
 }

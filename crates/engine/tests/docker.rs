@@ -9,12 +9,14 @@ use std::{
     collections::{BTreeMap, HashSet},
     os::unix::fs::PermissionsExt,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use warren_engine::{CodeMount, Engine, Owner, SandboxSpec, docker::DockerEngine, host::mounts};
-use warren_model::{EphemeralStorage, InstanceId, Memory, ServerId};
+use warren_model::{EphemeralStorage, InstanceId, Memory, NetworkPolicy, ServerId};
+use warren_network::Network;
 use warren_protocol::{
     CallEvent, CallStream, Claim, Decoder, Interface, InvokeMeta, StreamKind, encode_claim,
     encode_invoke,
@@ -43,7 +45,8 @@ async fn host() -> Option<Host> {
         node: "test".into(),
         boot: 1,
     };
-    let engine = DockerEngine::new(owner, at("run"), at("disks"));
+    let network = Arc::new(Network::new(owner.server.clone(), Vec::new()));
+    let engine = DockerEngine::new(owner, at("run"), at("disks"), network);
     if let Err(unavailable) = engine.probe().await {
         println!("SKIPPED docker engine: {unavailable}");
         return None;
@@ -67,6 +70,7 @@ async fn host() -> Option<Host> {
         code: CodeMount(code),
         memory: Memory::default(),
         ephemeral_storage: EphemeralStorage::default(),
+        network: NetworkPolicy::None,
         start_limit: Duration::from_secs(60),
     };
     let mut environment = recipe.environment.clone();
@@ -226,7 +230,8 @@ async fn folders_and_mounts_are_removed_without_a_daemon() {
         boot: 1,
     };
     // With a daemon or without: what is on this host goes.
-    let engine = DockerEngine::new(owner, run.clone(), disks.clone());
+    let network = Arc::new(Network::new(owner.server.clone(), Vec::new()));
+    let engine = DockerEngine::new(owner, run.clone(), disks.clone(), network);
     let reaped = engine.reap(&HashSet::new()).await;
     println!("{reaped:?}");
     assert!(mounts::below(folder.path()).unwrap().is_empty());

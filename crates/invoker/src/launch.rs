@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use warren_engine::{CodeMount, Engine, SandboxSpec};
-use warren_model::{Config, EngineName, InstanceId, Version};
+use warren_model::{Config, EngineName, InstanceId, NetworkPolicy, Version};
 use warren_package::{BlobStore, Unpacked};
 use warren_registry::{Prepare, PrepareError, Refusal};
 use warren_runtimes::{Catalogue, Kit, Progress, Recipe, Tree, Trees};
@@ -77,6 +77,13 @@ impl Launcher {
             .ok_or_else(|| format!("the engine {name} is not part of this server").into())
     }
 
+    /// What a new function on this engine may reach that does not say.
+    pub fn default_network(&self, name: EngineName) -> NetworkPolicy {
+        self.engines
+            .get(&name)
+            .map_or(NetworkPolicy::None, |engine| engine.default_network())
+    }
+
     /// The recipe that serves a version.
     pub(crate) fn recipe(&self, version: &Version) -> Result<Arc<Recipe>, Failure> {
         Ok(self.catalogue.resolve(&version.config.runtime)?.recipe)
@@ -100,6 +107,7 @@ impl Launcher {
             code,
             memory: version.config.memory,
             ephemeral_storage: version.config.ephemeral_storage,
+            network: version.config.network.clone(),
             start_limit: START_LIMIT,
         };
         Ok((spec, recipe))

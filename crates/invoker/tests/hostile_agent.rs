@@ -66,6 +66,10 @@ impl Engine for FakeEngine {
         Ok(())
     }
 
+    fn default_network(&self) -> NetworkPolicy {
+        NetworkPolicy::None
+    }
+
     async fn prepare(&self, _tree: &Tree, _config: &Config) -> Result<(), EngineError> {
         Ok(())
     }

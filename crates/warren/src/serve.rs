@@ -4,6 +4,7 @@ mod host;
 
 use std::{
     collections::HashSet,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -18,6 +19,7 @@ use warren_api::{Api, auth::Keys};
 use warren_engine::{Engine, Owner, docker::DockerEngine};
 use warren_invoker::{Builds, BusyPoll, Engines, Invoker, Launcher};
 use warren_model::{Account, Timestamp};
+use warren_network::Network;
 use warren_package::{FileBlobs, Unpacked};
 use warren_registry::Registry;
 use warren_runtimes::{Catalogue, Kit, Trees};
@@ -63,7 +65,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     };
     let keys = Keys::load_or_create(data.path())?;
     let account = Account::default();
-    let engines = engines(&data, owner).await?;
+    let engines = engines(&data, owner, settings.name_servers.clone()).await?;
     let catalogue = Arc::new(Catalogue::load(&data.folder("recipes")?)?);
     for rejected in catalogue.rejected() {
         tracing::warn!(error = %rejected, "a recipe was left out");
@@ -202,8 +204,14 @@ fn chain(error: impl Into<anyhow::Error>) -> String {
 }
 
 /// The engines of this host, cleaned of what an earlier run of this server left.
-async fn engines(data: &DataDir, owner: Owner) -> anyhow::Result<Engines> {
-    let docker = DockerEngine::new(owner, data.folder("run")?, data.folder("disks")?);
+async fn engines(
+    data: &DataDir,
+    owner: Owner,
+    name_servers: Vec<IpAddr>,
+) -> anyhow::Result<Engines> {
+    let network = Arc::new(Network::new(owner.server.clone(), name_servers));
+    let (run, disks) = (data.folder("run")?, data.folder("disks")?);
+    let docker = DockerEngine::new(owner, run, disks, Arc::clone(&network));
     let docker: Arc<dyn Engine> = Arc::new(docker);
     match docker.probe().await {
         Ok(found) => tracing::info!(detail = found.detail, "engine docker is usable"),
@@ -223,6 +231,17 @@ async fn engines(data: &DataDir, owner: Owner) -> anyhow::Result<Engines> {
             tracing::warn!(
                 error = chain(error),
                 "what an earlier run left could not all be removed"
+            );
+        }
+    }
+    match network.start().await {
+        Ok(()) => tracing::info!(
+            "functions can reach the internet, unless they are deployed with another network policy"
+        ),
+        Err(error) => {
+            tracing::warn!(
+                error = chain(error),
+                "functions can have no network here (`warren doctor` says what is missing): new ones get the policy 'none'"
             );
         }
     }

@@ -1,7 +1,7 @@
 //! What `warren serve` is told: by flag, by variable, or by `warren.toml` in the working directory, or else in the data folder; in this order.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -61,6 +61,14 @@ pub(crate) struct ServeFlags {
     /// processor; used on hosts with 2 or 3 [default: 100]
     #[arg(long, value_name = "US", env = "WARREN_BUSY_POLL_US")]
     busy_poll_us: Option<u32>,
+    /// Name server for functions with a network; repeatable [default: those of this machine]
+    #[arg(
+        long = "name-server",
+        value_name = "ADDRESS",
+        env = "WARREN_NAME_SERVERS",
+        value_delimiter = ','
+    )]
+    name_servers: Vec<IpAddr>,
     /// Where language trees are kept, shared by servers [default: ~/.cache/warren]
     #[arg(long, value_name = "DIR", env = "WARREN_CACHE")]
     cache_dir: Option<PathBuf>,
@@ -77,6 +85,8 @@ struct File {
     memory_mb: Option<u64>,
     max_instances: Option<u32>,
     busy_poll_us: Option<u32>,
+    #[serde(default)]
+    name_servers: Vec<IpAddr>,
     cache_dir: Option<PathBuf>,
 }
 
@@ -98,6 +108,8 @@ pub(crate) struct Settings {
     pub(crate) max_instances: u32,
     /// Zero: never.
     pub(crate) busy_poll: Duration,
+    /// None: those of this machine.
+    pub(crate) name_servers: Vec<IpAddr>,
     pub(crate) cache_dir: PathBuf,
 }
 
@@ -148,6 +160,10 @@ impl Settings {
             memory_mb: flags.memory_mb.or(file.memory_mb),
             max_instances: flags.max_instances.or(file.max_instances).unwrap_or(200),
             busy_poll: busy_poll(flags.busy_poll_us.or(file.busy_poll_us))?,
+            name_servers: match flags.name_servers.is_empty() {
+                true => file.name_servers,
+                false => flags.name_servers,
+            },
             cache_dir,
         })
     }

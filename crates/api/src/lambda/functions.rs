@@ -68,6 +68,7 @@ pub(super) async fn create(api: &Api, call: Call) -> Answered {
             "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
         ));
     };
+    let engine = engine_from_tags(&tags)?.unwrap_or_default();
     let config = Config {
         runtime,
         handler,
@@ -77,8 +78,8 @@ pub(super) async fn create(api: &Api, call: Call) -> Answered {
         memory: given.memory.unwrap_or_default(),
         ephemeral_storage: given.ephemeral_storage.unwrap_or_default(),
         environment: given.environment.unwrap_or_default(),
-        engine: engine_from_tags(&tags)?.unwrap_or_default(),
-        network: Default::default(),
+        network: api.invoker().launcher().default_network(engine),
+        engine,
         inert,
     };
     let created = api

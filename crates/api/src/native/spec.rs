@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use warren_model::{
-    Config, Environment, EphemeralStorage, InertSettings, Memory, NetworkPolicy, Route, Tags,
-    Timeout, native::FunctionSpec,
+    Config, Environment, EphemeralStorage, InertSettings, Memory, Route, Tags, Timeout,
+    native::FunctionSpec,
 };
 use warren_registry::ConfigPatch;
 
@@ -72,6 +72,7 @@ impl Spec {
                 Refusal::field(field, format!("A new function needs the member '{field}'."))
             })
         };
+        let engine = self.patch.engine.unwrap_or_default();
         let mut config = Config {
             runtime: needed("runtime", &self.patch.runtime)?,
             handler: needed("handler", &self.patch.handler)?,
@@ -81,8 +82,8 @@ impl Spec {
             memory: Memory::default(),
             ephemeral_storage: EphemeralStorage::default(),
             environment: Environment::default(),
-            engine: Default::default(),
-            network: NetworkPolicy::default(),
+            engine,
+            network: api.invoker().launcher().default_network(engine),
             inert: InertSettings::new(),
         };
         self.patch.clone().apply(&mut config);

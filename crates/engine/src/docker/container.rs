@@ -59,6 +59,7 @@ pub(super) fn body(
     owner: &Owner,
     channel: &Path,
     disk: &Path,
+    resolv_conf: Option<&Path>,
 ) -> ContainerCreateBody {
     let labels = HashMap::from([
         (LABEL_SERVER.to_owned(), owner.server.to_string()),
@@ -76,10 +77,14 @@ pub(super) fn body(
     if let Some(folder) = &spec.runtime_folder {
         mounts.push(bind(folder, "/var/runtime", true));
     }
+    if let Some(file) = resolv_conf {
+        mounts.push(bind(file, "/etc/resolv.conf", true));
+    }
     let memory = i64::try_from(spec.memory.bytes()).unwrap_or(i64::MAX);
     let host_config = HostConfig {
         mounts: Some(mounts),
         readonly_rootfs: Some(true),
+        // Whatever it may reach comes through a link of ours, after its start.
         network_mode: Some("none".to_owned()),
         ipc_mode: Some("none".to_owned()),
         cap_drop: Some(vec!["ALL".to_owned()]),

@@ -20,7 +20,8 @@ use std::{
 use async_trait::async_trait;
 use bollard::Docker;
 use tokio::sync::{Mutex, Semaphore};
-use warren_model::{Config, EngineName, InstanceId};
+use warren_model::{Config, EngineName, InstanceId, NetworkPolicy};
+use warren_network::{Attachment, Network, NetworkError};
 use warren_protocol::StreamKind;
 use warren_runtimes::Tree;
 
@@ -40,6 +41,7 @@ pub struct DockerEngine {
     /// Folders of instances.
     run: PathBuf,
     disks: Disks,
+    network: Arc<Network>,
     /// Trees known to be imported, by image name; held while one is imported.
     images: Mutex<HashSet<String>>,
     /// Removals at one time: a daemon asked to remove a hundred containers at once serves nobody meanwhile.
@@ -54,13 +56,14 @@ const REMOVALS: usize = 4;
 const LOOK: Duration = Duration::from_millis(100);
 
 impl DockerEngine {
-    /// Uses the daemon of `DOCKER_HOST` or the default socket; nothing is asked of it yet. `run` holds the folders of instances, `templates` the formatted disks.
-    pub fn new(owner: Owner, run: PathBuf, templates: PathBuf) -> Self {
+    /// Uses the daemon of `DOCKER_HOST` or the default socket; nothing is asked of it yet. `run` holds the folders of instances, `templates` the formatted disks; the network is ended by a reap that keeps nothing.
+    pub fn new(owner: Owner, run: PathBuf, templates: PathBuf, network: Arc<Network>) -> Self {
         Self {
             docker: OnceLock::new(),
             owner,
             run,
             disks: Disks::new(templates),
+            network,
             images: Mutex::default(),
             removals: Arc::new(Semaphore::new(REMOVALS)),
             owed: AtomicBool::new(false),
@@ -91,10 +94,16 @@ impl Engine for DockerEngine {
     }
 
     fn admit(&self, config: &Config) -> Result<(), Refusal> {
-        warren_network::admit(&config.network).map_err(|message| Refusal {
-            field: "network",
-            message,
-        })
+        self.network
+            .admit(&config.network)
+            .map_err(|message| Refusal {
+                field: "network",
+                message,
+            })
+    }
+
+    fn default_network(&self) -> NetworkPolicy {
+        self.network.default_policy()
     }
 
     async fn prepare(&self, tree: &Tree, config: &Config) -> Result<(), EngineError> {
@@ -107,6 +116,10 @@ impl Engine for DockerEngine {
     }
 
     async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError> {
+        // A function that asks for a network never starts without its rules.
+        self.network
+            .admit(&spec.network)
+            .map_err(|reason| EngineError::Network(NetworkError::Refused(reason)))?;
         let docker = self.docker()?;
         let (folder, channel) = tokio::task::block_in_place(|| self.folders(&spec.instance))?;
         let sandbox = Arc::new(DockerSandbox {
@@ -121,6 +134,7 @@ impl Engine for DockerEngine {
             cgroup: OnceLock::new(),
             pid: OnceLock::new(),
             container: OnceLock::new(),
+            attachment: OnceLock::new(),
             killed: Mutex::new(false),
         });
         match self.launch(&sandbox, &spec).await {
@@ -147,6 +161,10 @@ impl Engine for DockerEngine {
         let folders = tokio::task::block_in_place(|| {
             let swept = self.disks.sweep();
             let folders = reap::folders(&self.run, keep);
+            // No sandbox is left that it serves.
+            if keep.is_empty() {
+                self.network.remove().map_err(EngineError::Network)?;
+            }
             swept.and(folders)
         });
         let reaped = Reaped {
@@ -220,7 +238,13 @@ impl DockerEngine {
             self.disks
                 .create(sandbox.folder.path(), spec.ephemeral_storage)
         })?;
-        let body = container::body(spec, &self.owner, sandbox.channel.folder(), &disk);
+        let body = container::body(
+            spec,
+            &self.owner,
+            sandbox.channel.folder(),
+            &disk,
+            self.network.resolv_conf_of(&spec.network).as_deref(),
+        );
         let id = match container::create(&sandbox.docker, &sandbox.name, body.clone()).await {
             Ok(id) => id,
             Err(error) if image::is_missing(&error) => {
@@ -240,6 +264,11 @@ impl DockerEngine {
             State::Ended(state) => return Err(sandbox.agent_ended(state)),
         };
         sandbox.pid.get_or_init(|| pid);
+        // The agent waits for its claim meanwhile; the function's code runs after it.
+        let attached = self.network.attach(&spec.network, pid).await;
+        if let Some(attachment) = attached.map_err(EngineError::Network)? {
+            let _ = sandbox.attachment.set(attachment);
+        }
         if let Some(cgroup) = Cgroup::of_process(pid) {
             sandbox.cgroup.get_or_init(|| cgroup);
         } else {
@@ -265,6 +294,8 @@ struct DockerSandbox {
     pid: OnceLock<u32>,
     /// The container's id; none before it was created.
     container: OnceLock<String>,
+    /// Its link to the router; none if it has no network.
+    attachment: OnceLock<Attachment>,
     /// Whether it is gone; held while it is being removed.
     killed: Mutex<bool>,
 }
@@ -332,6 +363,9 @@ impl Sandbox for DockerSandbox {
         // The semaphore is never closed.
         let _turn = self.removals.acquire().await;
         container::remove(&self.docker, &self.name).await?;
+        if let Some(attachment) = self.attachment.get() {
+            attachment.remove().await.map_err(EngineError::Network)?;
+        }
         let folder = self.folder.clone();
         tokio::task::spawn_blocking(move || folder.remove())
             .await

@@ -77,6 +77,11 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         deployed.function = wait::settled(&client, deployed.function).await?;
         wait::check(&deployed.function)?;
     }
+    if deployed.created && spec.network.is_none() && deployed.function.network == "none" {
+        eprintln!(
+            "It has no network: the server's machine lacks what the policy 'internet' needs (`warren doctor` says what). --network none says that this is meant."
+        );
+    }
     let routes = RoutesAddress::ask(&client).await?;
     let report = Report {
         urls: routes.routes(&deployed.function),

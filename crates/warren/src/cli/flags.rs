@@ -64,9 +64,12 @@ pub(super) struct FunctionFlags {
     /// Isolation (`warren engines` lists them)
     #[arg(long, value_name = "NAME")]
     engine: Option<String>,
-    /// What it may reach: none, internet, or 'allow:HOST:PORT ...'
+    /// What it may reach: none, or internet (no private network, no host, no metadata address) [default: internet where the server's machine can enforce it]
     #[arg(long, value_name = "POLICY")]
     network: Option<String>,
+    /// A destination that it may reach, and nothing else: ADDRESS:PORT, ADDRESS/BITS:PORT or [IPV6]:PORT; repeatable
+    #[arg(long = "allow", value_name = "DESTINATION", conflicts_with = "network")]
+    allow: Vec<String>,
     /// Free text
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -101,7 +104,7 @@ impl FunctionFlags {
             ephemeral_storage_mb: self.storage,
             environment: self.environment()?,
             engine: self.engine.clone(),
-            network: self.network.clone(),
+            network: self.network(),
             description: self.description.clone(),
             tags: (!self.tags.is_empty()).then(|| self.tags.iter().cloned().collect()),
             routes: self.routes()?,
@@ -111,6 +114,13 @@ impl FunctionFlags {
             }),
             ..FunctionSpec::default()
         })
+    }
+
+    fn network(&self) -> Option<String> {
+        match self.allow.is_empty() {
+            true => self.network.clone(),
+            false => Some(format!("allow:{}", self.allow.join(" "))),
+        }
     }
 
     fn routes(&self) -> Result<Option<Vec<String>>, Failure> {

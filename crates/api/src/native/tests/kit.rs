@@ -50,6 +50,10 @@ impl Engine for NoEngine {
         }
     }
 
+    fn default_network(&self) -> NetworkPolicy {
+        NetworkPolicy::None
+    }
+
     async fn prepare(&self, _tree: &Tree, _config: &Config) -> Result<(), EngineError> {
         Ok(())
     }

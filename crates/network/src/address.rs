@@ -1,0 +1,129 @@
+//! Which addresses sandboxes have. They mean something inside the router namespace only.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use crate::NetworkError;
+
+/// Sandboxes with the policy `internet`, as nftables writes it. The rules tell policies by these.
+pub(crate) const INTERNET_V4: &str = "100.96.0.0/16";
+/// The same in IPv6.
+pub(crate) const INTERNET_V6: &str = "fd63:6172:7265::/112";
+/// Sandboxes with the policy `allow`.
+pub(crate) const ALLOW_V4: &str = "100.98.0.0/16";
+/// The same in IPv6.
+pub(crate) const ALLOW_V6: &str = "fd63:6172:7265:2::/112";
+/// The router as sandboxes see it: their gateway and their resolver.
+pub(crate) const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+/// Their gateway in IPv6.
+pub(crate) const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+/// The router's own end of the uplink, and the other.
+pub(crate) const UPLINK_V4: &str = "100.97.0.2";
+pub(crate) const UPLINK_GATEWAY_V4: &str = "100.97.0.1";
+pub(crate) const UPLINK_V6: &str = "fd63:6172:7265:1::2";
+pub(crate) const UPLINK_GATEWAY_V6: &str = "fe80::1";
+
+/// Most sandboxes at one time: all numbers of a /16 but the first and the last.
+const LAST: u16 = u16::MAX - 1;
+/// Interface numbers of sandboxes begin here, clear of what the kernel gives.
+const FIRST_INDEX: u32 = 1000;
+
+/// By which rules a sandbox is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Internet,
+    Allow,
+}
+
+/// A sandbox's number and kind: its link, addresses and hardware addresses follow from them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot(u16, Kind);
+
+impl Slot {
+    /// Name of the outer end of its link.
+    pub(crate) fn link(self) -> String {
+        format!("s{}", self.0)
+    }
+
+    /// Interface number of the outer end.
+    pub(crate) fn index(self) -> u32 {
+        FIRST_INDEX + u32::from(self.0)
+    }
+
+    /// Its IPv4 address.
+    pub(crate) fn v4(self) -> Ipv4Addr {
+        let [high, low] = self.0.to_be_bytes();
+        let net = match self.1 {
+            Kind::Internet => 96,
+            Kind::Allow => 98,
+        };
+        Ipv4Addr::new(100, net, high, low)
+    }
+
+    /// Its IPv6 address.
+    pub(crate) fn v6(self) -> Ipv6Addr {
+        let net = match self.1 {
+            Kind::Internet => 0,
+            Kind::Allow => 2,
+        };
+        Ipv6Addr::new(0xfd63, 0x6172, 0x7265, net, 0, 0, 0, self.0)
+    }
+
+    /// Hardware address of the inner end; the outer one's has another middle.
+    pub(crate) fn inner_mac(self) -> [u8; 6] {
+        let [high, low] = self.0.to_be_bytes();
+        [0x02, 0x57, 0, 0, high, low]
+    }
+
+    /// Hardware address of the outer end.
+    pub(crate) fn outer_mac(self) -> [u8; 6] {
+        let [high, low] = self.0.to_be_bytes();
+        [0x02, 0x57, 0, 1, high, low]
+    }
+}
+
+/// Slots that are taken. A free one is given again only after all others, so that no connection outlives its sandbox into the next one.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    taken: BTreeSet<u16>,
+    latest: u16,
+}
+
+impl Slots {
+    pub(crate) fn take(&mut self, kind: Kind) -> Result<Slot, NetworkError> {
+        for _ in 0..LAST {
+            self.latest = self.latest % LAST + 1;
+            if self.taken.insert(self.latest) {
+                return Ok(Slot(self.latest, kind));
+            }
+        }
+        Err(NetworkError::Full)
+    }
+
+    pub(crate) fn give_back(&mut self, slot: Slot) {
+        self.taken.remove(&slot.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_used_again_last() {
+        let mut slots = Slots::default();
+        let first = slots.take(Kind::Internet).unwrap();
+        assert_eq!(first.v4(), Ipv4Addr::new(100, 96, 0, 1));
+        assert_eq!(first.v6(), "fd63:6172:7265::1".parse::<Ipv6Addr>().unwrap());
+        slots.give_back(first);
+        let second = slots.take(Kind::Allow).unwrap();
+        assert_eq!(second.v4(), Ipv4Addr::new(100, 98, 0, 2));
+        for _ in 2..LAST {
+            slots.take(Kind::Internet).unwrap();
+        }
+        assert_eq!(slots.take(Kind::Internet).unwrap(), first);
+        assert!(matches!(slots.take(Kind::Allow), Err(NetworkError::Full)));
+    }
+}

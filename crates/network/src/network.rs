@@ -1,0 +1,205 @@
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Instant,
+};
+
+use tokio::task::block_in_place;
+use warren_model::{NetworkPolicy, ServerId};
+
+use crate::{
+    NetworkError,
+    address::{GATEWAY_V4, Kind, Slot},
+    destination::{self, Destination},
+    program,
+    router::Router,
+};
+
+/// Where routers are, one folder for each server: cleared by a restart of the host, as they are.
+const RUN: &str = "/run/warren";
+
+/// The network of one server's sandboxes.
+pub struct Network {
+    server: ServerId,
+    folder: PathBuf,
+    /// Name servers that are asked; none: the host's.
+    name_servers: Vec<IpAddr>,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// Not tried, or ended.
+    Down,
+    Up(Arc<Router>),
+    /// Why it can't be.
+    Unusable(String),
+}
+
+/// A sandbox's link to the router. Dropping it takes nothing away: [`Attachment::remove`] does.
+pub struct Attachment {
+    router: Arc<Router>,
+    slot: Slot,
+    destinations: Vec<Destination>,
+}
+
+impl Attachment {
+    /// Takes the link away, if it did not go with its sandbox.
+    pub async fn remove(&self) -> Result<(), NetworkError> {
+        self.router.detach(self.slot, &self.destinations).await
+    }
+}
+
+impl Network {
+    /// Nothing is made yet. Name servers are asked in this order; without any, those of the host.
+    pub fn new(server: ServerId, name_servers: Vec<IpAddr>) -> Self {
+        Self {
+            folder: PathBuf::from(RUN).join(server.as_str()),
+            server,
+            name_servers,
+            state: Mutex::new(State::Down),
+        }
+    }
+
+    /// Makes the router, unless there is one. An error says why policies that need it are refused from now on, until it is tried again. Some 150 ms.
+    pub async fn start(&self) -> Result<(), NetworkError> {
+        if matches!(*self.state(), State::Up(_)) {
+            return Ok(());
+        }
+        let started = self.try_start().await;
+        *self.state() = match &started {
+            Ok(router) => State::Up(Arc::clone(router)),
+            Err(error) => {
+                if let Err(left) = block_in_place(|| Router::remove(&self.folder, &self.server)) {
+                    tracing::warn!(error = %left, "a failed router could not be cleaned up; the next start of the server will");
+                }
+                State::Unusable(reason(error))
+            }
+        };
+        started.map(drop)
+    }
+
+    async fn try_start(&self) -> Result<Arc<Router>, NetworkError> {
+        let missing = program::missing();
+        if !missing.is_empty() {
+            return Err(NetworkError::Refused(format!(
+                "this machine lacks {}; `make setup` installs what can be installed",
+                missing.join(", ")
+            )));
+        }
+        block_in_place(|| Router::remove(&self.folder, &self.server))?;
+        let router = Router::start(&self.folder, &self.server, self.name_servers.clone()).await?;
+        let path = self.resolv_conf();
+        std::fs::write(&path, format!("nameserver {GATEWAY_V4}\n"))
+            .map_err(NetworkError::host("write", path))?;
+        Ok(router)
+    }
+
+    /// Ends the router and removes all that this server has or had on the host. Blocking, some ten milliseconds.
+    pub fn remove(&self) -> Result<(), NetworkError> {
+        let before = std::mem::replace(&mut *self.state(), State::Down);
+        if let State::Up(router) = before {
+            router.close();
+        }
+        Router::remove(&self.folder, &self.server)
+    }
+
+    /// What a new function gets that does not say: the internet where that can be enforced, otherwise nothing.
+    pub fn default_policy(&self) -> NetworkPolicy {
+        match *self.state() {
+            State::Up(_) => NetworkPolicy::Internet,
+            State::Down | State::Unusable(_) => NetworkPolicy::None,
+        }
+    }
+
+    /// Whether a policy is enforced here; otherwise a sentence that says why not and what to choose.
+    pub fn admit(&self, policy: &NetworkPolicy) -> Result<(), String> {
+        let state = self.state();
+        let why = match (policy, &*state) {
+            (NetworkPolicy::None, _) | (NetworkPolicy::Internet, State::Up(_)) => return Ok(()),
+            (NetworkPolicy::Allow(named), State::Up(_)) => {
+                return destination::all(named).map(drop);
+            }
+            (_, State::Down) => "the server is stopping",
+            (_, State::Unusable(reason)) => reason,
+        };
+        Err(format!(
+            "The network policy '{policy}' can't be enforced: {why}. Warren does not run a function with less isolation than it was asked for; choose 'none' to run it without a network."
+        ))
+    }
+
+    /// What a sandbox of this policy has for its `/etc/resolv.conf`, as a file on the host; none if it has no network.
+    pub fn resolv_conf_of(&self, policy: &NetworkPolicy) -> Option<PathBuf> {
+        (*policy != NetworkPolicy::None).then(|| self.resolv_conf())
+    }
+
+    fn resolv_conf(&self) -> PathBuf {
+        self.folder.join("resolv.conf")
+    }
+
+    /// Gives a sandbox, which has a network namespace without any link, what its policy says; `pid` is a process in it. To be done before anything in the
+    /// sandbox runs that expects it. A few milliseconds.
+    pub async fn attach(
+        &self,
+        policy: &NetworkPolicy,
+        pid: u32,
+    ) -> Result<Option<Attachment>, NetworkError> {
+        if *policy == NetworkPolicy::None {
+            return Ok(None);
+        }
+        self.admit(policy).map_err(NetworkError::Refused)?;
+        let router = match &*self.state() {
+            State::Up(router) => Arc::clone(router),
+            State::Down | State::Unusable(_) => return Err(NetworkError::Closed),
+        };
+        let begin = Instant::now();
+        let (kind, destinations) = match policy {
+            NetworkPolicy::None | NetworkPolicy::Internet => (Kind::Internet, Vec::new()),
+            NetworkPolicy::Allow(named) => (
+                Kind::Allow,
+                destination::all(named).map_err(NetworkError::Refused)?,
+            ),
+        };
+        let slot = router.attach(pid, kind, &destinations).await?;
+        tracing::debug!(pid, elapsed = ?begin.elapsed(), "a sandbox got its link");
+        Ok(Some(Attachment {
+            router,
+            slot,
+            destinations,
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+}
+
+/// An error with its sources, in one line.
+fn reason(error: &NetworkError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_enforced_is_admitted() {
+        let network = Network::new(ServerId::new("test"), Vec::new());
+        assert!(network.admit(&NetworkPolicy::None).is_ok());
+        assert_eq!(network.default_policy(), NetworkPolicy::None);
+        *network.state() = State::Unusable("this machine lacks nft".to_owned());
+        let refusal = network.admit(&NetworkPolicy::Internet).unwrap_err();
+        assert!(refusal.contains("lacks nft"), "{refusal}");
+        assert!(refusal.contains("'none'"), "{refusal}");
+        assert_eq!(network.default_policy(), NetworkPolicy::None);
+        let allow = NetworkPolicy::Allow(vec!["10.0.0.1:1".to_owned()]);
+        assert!(network.admit(&allow).unwrap_err().contains("lacks nft"));
+    }
+}

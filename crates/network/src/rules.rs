@@ -1,0 +1,162 @@
+//! The rule sets: one in the router namespace, one in the host's. Rules name no sandbox: its policy follows from its address, and that it uses no other
+//! from the router's routes. Only what the policy `allow` names is an element of a set, for as long as the sandbox lives.
+
+use std::{fmt::Write, net::IpAddr};
+
+use warren_model::ServerId;
+
+use crate::{
+    address::{ALLOW_V4, ALLOW_V6, GATEWAY_V4, INTERNET_V4, INTERNET_V6, Slot},
+    destination::Destination,
+    neighbours::{Neighbours, Prefix},
+    uplink::{LINK, UID},
+};
+
+/// Not the internet, by RFC 6890 and by what clouds put there: 169.254.169.254 and the like are in the ranges, 168.63.129.16 (Azure's host) is not.
+const DENIED_V4: &str = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 168.63.129.16, 169.254.0.0/16, 172.16.0.0/12, 192.0.0.0/24, 192.88.99.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/3";
+/// Ways to IPv4 in disguise (NAT64, Teredo, 6to4); everything outside 2000::/3 is denied too.
+const DENIED_V6: &str = "2001::/32, 2002::/16";
+
+/// The table of the router namespace.
+pub(crate) fn router(neighbours: &Neighbours) -> String {
+    format!(
+        r#"table inet warren
+delete table inet warren
+table inet warren {{
+  set near4 {{ type ipv4_addr; flags interval; auto-merge; }}
+  set near6 {{ type ipv6_addr; flags interval; auto-merge; }}
+  set denied4 {{ type ipv4_addr; flags interval; auto-merge; elements = {{ {DENIED_V4} }}; }}
+  set denied6 {{ type ipv6_addr; flags interval; auto-merge; elements = {{ {DENIED_V6} }}; }}
+  set allowed4 {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags interval; }}
+  set allowed6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags interval; }}
+  chain refuse {{
+    meta l4proto tcp reject with tcp reset
+    reject with icmpx type admin-prohibited
+  }}
+  chain internet {{
+    ip daddr @denied4 goto refuse
+    ip daddr @near4 goto refuse
+    meta nfproto ipv6 ip6 daddr != 2000::/3 goto refuse
+    ip6 daddr @denied6 goto refuse
+    ip6 daddr @near6 goto refuse
+    accept
+  }}
+  chain allow {{
+    ip saddr . ip daddr . meta l4proto . th dport @allowed4 accept
+    ip6 saddr . ip6 daddr . meta l4proto . th dport @allowed6 accept
+    goto refuse
+  }}
+  # A sandbox has the address to which the router has a route through its link, and no other.
+  chain source {{
+    type filter hook prerouting priority raw; policy accept;
+    iifname "s*" fib saddr . iif oif missing drop
+    # The uplink refuses connections without the ACK that a waiting client looks for.
+    iifname "{LINK}" tcp flags & (fin | syn | rst | ack) == rst tcp flags set rst | ack
+  }}
+  chain forward {{
+    type filter hook forward priority filter; policy drop;
+    ct state invalid drop
+    # What a sandbox sends is judged each time, so that nothing which is closed stays open.
+    iifname "{LINK}" ct state established,related accept
+    iifname != "s*" drop
+    oifname != "{LINK}" goto refuse
+    ip saddr {INTERNET_V4} goto internet
+    ip6 saddr {INTERNET_V6} goto internet
+    ip saddr {ALLOW_V4} goto allow
+    ip6 saddr {ALLOW_V6} goto allow
+    goto refuse
+  }}
+  chain input {{
+    type filter hook input priority filter; policy drop;
+    iifname "lo" accept
+    ct state established,related accept
+    iifname "{LINK}" icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert }} accept
+    ip saddr {INTERNET_V4} ip daddr {GATEWAY_V4} meta l4proto {{ tcp, udp }} th dport 53 accept
+    iifname "s*" goto refuse
+  }}
+  chain translate {{
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname "{LINK}" masquerade
+  }}
+}}
+{}"#,
+        near(neighbours)
+    )
+}
+
+/// Commands that make the two sets of near prefixes these.
+pub(crate) fn near(neighbours: &Neighbours) -> String {
+    let mut text = "flush set inet warren near4\nflush set inet warren near6\n".to_owned();
+    for (set, v4) in [("near4", true), ("near6", false)] {
+        let family = |prefix: &&Prefix| prefix.address.is_ipv4() == v4;
+        let mut elements = String::new();
+        for prefix in neighbours.prefixes().filter(family) {
+            let _ = match prefix.address {
+                IpAddr::V4(address) => write!(elements, "{address}/{}, ", prefix.length),
+                IpAddr::V6(address) => write!(elements, "{address}/{}, ", prefix.length),
+            };
+        }
+        if !elements.is_empty() {
+            let _ = writeln!(text, "add element inet warren {set} {{ {elements} }}");
+        }
+    }
+    text
+}
+
+/// The command (`add` or `delete`) for what a sandbox with the policy `allow` may reach.
+pub(crate) fn allowed(command: &str, slot: Slot, destinations: &[Destination]) -> String {
+    let mut text = String::new();
+    for Destination { prefix, port } in destinations {
+        let (set, source): (_, IpAddr) = match prefix.address {
+            IpAddr::V4(_) => ("allowed4", slot.v4().into()),
+            IpAddr::V6(_) => ("allowed6", slot.v6().into()),
+        };
+        for protocol in ["tcp", "udp"] {
+            let _ = writeln!(
+                text,
+                "{command} element inet warren {set} {{ {source} . {}/{} . {protocol} . {port} }}",
+                prefix.address, prefix.length
+            );
+        }
+    }
+    text
+}
+
+/// The host's table of one server.
+pub(crate) fn host_table(server: &ServerId) -> String {
+    format!("warren_{}", server.as_str().replace('-', "_"))
+}
+
+/// The table of the host's own namespace: the uplink, which is a process of the host, reaches no address of the host, whatever the router lets through.
+/// It only drops, and only what the uplink's own uid sends, so that it is in nobody's way.
+pub(crate) fn host(server: &ServerId) -> String {
+    let table = host_table(server);
+    format!(
+        "{}table inet {table} {{\n  chain output {{\n    type filter hook output priority filter; policy accept;\n    meta skuid {UID} fib daddr type {{ local, broadcast, multicast, anycast }} drop\n  }}\n}}\n",
+        remove_host(server)
+    )
+}
+
+/// Removes it, whether it is there or not.
+pub(crate) fn remove_host(server: &ServerId) -> String {
+    let table = host_table(server);
+    format!("table inet {table}\ndelete table inet {table}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_prefixes_are_told_by_family() {
+        let prefix = |address: &str, length| Prefix {
+            address: address.parse().unwrap(),
+            length,
+        };
+        let neighbours = Neighbours::of([prefix("192.0.2.0", 24), prefix("2001:db8::", 64)]);
+        let text = near(&neighbours);
+        assert!(text.contains("near4 { 192.0.2.0/24,  }"), "{text}");
+        assert!(text.contains("near6 { 2001:db8::/64,  }"), "{text}");
+        assert!(!near(&Neighbours::default()).contains("add"));
+    }
+}

@@ -1,0 +1,367 @@
+"""What a function may reach. Everything that it asks for is a stand-in, in namespaces that the test made (world.py)."""
+
+import contextlib
+import pathlib
+import re
+import socket
+import time
+
+import pytest
+
+import world as stand_ins
+from calls import answer_of
+from calls import wait_until as wait_within
+from functions import deploy, fresh_name
+from host_view import agent_pid, containers, server_id
+from server import BINARY, Warren
+from world import GATEWAY, HOST, INTERNET, METADATA, NAME_SERVER, NEIGHBOUR, PORT, PRIVATE, World, inside, run
+
+pytestmark = pytest.mark.skipif(
+    stand_ins.missing() is not None, reason=f"this machine lacks {stand_ins.missing()}"
+)
+
+CYCLES = 200
+# How long what follows a change may take.
+SETTLE_S = 30
+CLOSED = [*HOST, *GATEWAY, *NEIGHBOUR, *METADATA, *PRIVATE]
+
+PROBE = """
+import os, socket, threading
+
+def handler(event, context):
+    return globals()[event["do"]](event)
+
+def reach(event):
+    return {f"{kind} {host}": attempt(kind, host, event["port"]) for host in event["hosts"] for kind in ("tcp", "udp")}
+
+def attempt(kind, host, port):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as peer:
+        peer.settimeout(3)
+        try:
+            peer.connect((host, port))
+            if kind == "udp":
+                peer.send(b"?")
+            return peer.recv(100).decode()
+        except OSError as error:
+            # The kernel limits how often it tells that a datagram was refused; a connection is always told.
+            return "refused" if error.errno or kind == "udp" else f"lost: {error}"
+
+def listen(event):
+    server = socket.create_server(("::", event["port"]), family=socket.AF_INET6, dualstack_ipv6=True)
+    def serve():
+        while True:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"sandbox")
+    threading.Thread(target=serve, daemon=True).start()
+    return own(event)
+
+def own(event):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as four, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six:
+        four.connect(("203.0.113.9", 1))
+        six.connect(("2001:db8:9::9", 1))
+        return [four.getsockname()[0], six.getsockname()[0]]
+
+def resolve(event):
+    found = {}
+    for name in event["names"]:
+        try:
+            found[name] = sorted({entry[4][0] for entry in socket.getaddrinfo(name, 80)})
+        except socket.gaierror:
+            found[name] = None
+    return found
+
+def interfaces(event):
+    return [name for _, name in socket.if_nameindex()]
+
+def end(event):
+    os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def world():
+    """The test's thread is on the world's host."""
+    made = World()
+    try:
+        made.make()
+        with inside(made.host):
+            yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="module")
+def warren(world, tmp_path_factory):
+    server = Warren(tmp_path_factory.mktemp("network") / "data", "--name-server", NAME_SERVER)
+    server.start()
+    yield server
+    server.stop()
+    assert not router_of(server).exists()
+    assert uplinks(server) == []
+    assert host_rules(server) is None
+
+
+@pytest.fixture(scope="module")
+def client(warren):
+    return warren.client()
+
+
+@pytest.fixture(scope="module")
+def probe(client):
+    """A function with the policy that it gets when it asks for none."""
+    return deploy(client, PROBE, fresh_name("probe"), Timeout=120)
+
+
+@pytest.fixture(scope="module")
+def neighbour(client):
+    """The addresses of an instance of another function, which listens."""
+    name = deploy(client, PROBE, fresh_name("neighbour"), Timeout=120)
+    return answer_of(client, name, {"do": "listen", "port": PORT})
+
+
+def wait_until(condition):
+    wait_within(condition, SETTLE_S, "it did not come true")
+
+
+def router_of(server):
+    return pathlib.Path("/run/warren") / server_id(server) / "net"
+
+
+def uplinks(server):
+    """Processes that carry a server's traffic."""
+    found = []
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            if str(router_of(server)).encode() in words and b"--userns" in words:
+                found.append(int(folder.name))
+    return found
+
+
+def router_rules(server):
+    with inside(router_of(server)):
+        return run("nft", "-s", "list", "ruleset")
+
+
+def host_table(server):
+    return f"warren_{server_id(server)}"
+
+
+def host_rules(server):
+    """The server's table in the host's namespace; none if it is not there."""
+    tables = run("nft", "list", "tables")
+    if f"table inet {host_table(server)}" not in tables:
+        return None
+    return run("nft", "-s", "list", "table", "inet", host_table(server))
+
+
+def links(server):
+    """Names of the router's links."""
+    with inside(router_of(server)):
+        return sorted(re.findall(r"^\d+: ([^:@]+)", run("ip", "link"), re.MULTILINE))
+
+
+@contextlib.contextmanager
+def rules_out_of_the_way(server):
+    """Lets everything through that the rules would refuse, and puts them back as they were."""
+    before, before_host = router_rules(server), host_rules(server)
+    handles = []
+    with inside(router_of(server)):
+        for chain in ("forward", "input"):
+            said = run("nft", "--echo", "--handle", "insert", "rule", "inet", "warren", chain, "accept")
+            handles.append((chain, re.search(r"handle (\d+)", said)[1]))
+    run("nft", "delete", "table", "inet", host_table(server))
+    try:
+        yield
+    finally:
+        run("nft", "-f", "-", stdin=before_host)
+        with inside(router_of(server)):
+            for chain, handle in handles:
+                run("nft", "delete", "rule", "inet", "warren", chain, "handle", handle)
+        assert router_rules(server) == before
+        assert host_rules(server) == before_host
+
+
+def reach(client, name, hosts, port=PORT):
+    return answer_of(client, name, {"do": "reach", "hosts": hosts, "port": port})
+
+
+def both(hosts, words):
+    return {f"{kind} {host}": words for host in hosts for kind in ("tcp", "udp")}
+
+
+def test_only_the_internet_answers(warren, client, probe, neighbour):
+    """Neighbours, gateways, the host, metadata addresses and private ranges: each answers while the rules are out of the way, and is refused with them."""
+    ended = [host for host in neighbour]
+    with rules_out_of_the_way(warren):
+        answers = reach(client, probe, CLOSED + INTERNET)
+        assert {what: words for what, words in answers.items() if words not in ("world", "host")} == {}
+        sandbox = reach(client, probe, ended)
+        assert [sandbox[f"tcp {host}"] for host in ended] == ["sandbox"] * 2
+    assert reach(client, probe, CLOSED) == both(CLOSED, "refused")
+    assert reach(client, probe, ended) == both(ended, "refused")
+    assert reach(client, probe, INTERNET) == both(INTERNET, "world")
+
+
+def test_a_closed_port_is_told_at_once(client, probe):
+    started = time.monotonic()
+    answers = reach(client, probe, INTERNET, port=9)
+    assert [answers[f"tcp {host}"] for host in INTERNET] == ["refused"] * 2
+    assert time.monotonic() - started < 15
+
+
+def test_names_are_answered_by_the_host_s_name_server(client, probe):
+    names = [*stand_ins.ZONE, "nobody.example"]
+    assert answer_of(client, probe, {"do": "resolve", "names": names}) == {
+        **{name: sorted(found) for name, found in stand_ins.ZONE.items()},
+        "nobody.example": None,
+    }
+
+
+def test_networks_that_the_host_joins_later_are_closed_too(world, client, probe):
+    """An address of the internet becomes a neighbour's."""
+    there = INTERNET[0]
+    assert reach(client, probe, [there])[f"tcp {there}"] == "world"
+    run("ip", "route", "add", f"{there}/32", "dev", "lan")
+    try:
+        wait_until(lambda: reach(client, probe, [there])[f"tcp {there}"] == "refused")
+    finally:
+        run("ip", "route", "delete", f"{there}/32", "dev", "lan")
+    wait_until(lambda: reach(client, probe, [there])[f"tcp {there}"] == "world")
+
+
+def test_an_uplink_that_ends_is_started_again(warren, client, probe):
+    before = uplinks(warren)
+    assert len(before) == 1
+    run("kill", "-9", str(before[0]))
+    wait_until(lambda: uplinks(warren) not in ([], before))
+    wait_until(lambda: reach(client, probe, INTERNET) == both(INTERNET, "world"))
+    assert reach(client, probe, CLOSED) == both(CLOSED, "refused")
+
+
+def test_code_inside_can_not_undo_it(warren, client, probe):
+    """Its link, addresses and routes are made from outside, and its code has no right to change them."""
+    for container in containers(warren, probe):
+        status = pathlib.Path(f"/proc/{agent_pid(container)}/status").read_text()
+        assert "NoNewPrivs:\t1" in status
+        # CAP_NET_ADMIN and CAP_NET_RAW, even for the agent.
+        bounds = int(re.search(r"CapBnd:\t(\w+)", status)[1], 16)
+        assert bounds & (1 << 12 | 1 << 13) == 0
+
+
+def test_spoofed_addresses_go_nowhere(warren, client, probe):
+    """A sandbox that took another's address is not heard: the router knows by which link an address comes."""
+    own = answer_of(client, probe, {"do": "own"})[0]
+    spoofed = "100.96.200.200"
+    container = containers(warren, probe)[0]
+    with counted(warren, own) as packets_of_own, counted(warren, spoofed) as packets_of_spoofed:
+        with inside(f"/proc/{agent_pid(container)}/ns/net"):
+            run("ip", "address", "add", f"{spoofed}/32", "dev", "eth0")
+            for source in (own, spoofed):
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+                    peer.bind((source, 0))
+                    peer.sendto(b"?", (INTERNET[0], PORT))
+            run("ip", "address", "delete", f"{spoofed}/32", "dev", "eth0")
+        # Not one exactly: connections of earlier tests may still be taking their leave.
+        wait_until(lambda: packets_of_own() >= 1)
+        assert packets_of_spoofed() == 0
+
+
+@contextlib.contextmanager
+def counted(server, source):
+    """Counts what the router is about to forward for an address."""
+    with inside(router_of(server)):
+        said = run("nft", "--echo", "--handle", "insert", "rule", "inet", "warren", "forward", "ip", "saddr", source, "counter")
+    handle = re.search(r"# handle (\d+)", said)[1]
+
+    def packets():
+        with inside(router_of(server)):
+            rules = run("nft", "list", "chain", "inet", "warren", "forward")
+        return int(re.search(rf"ip saddr {source} counter packets (\d+)", rules)[1])
+
+    yield packets
+    with inside(router_of(server)):
+        run("nft", "delete", "rule", "inet", "warren", "forward", "handle", handle)
+
+
+def test_the_policy_none_has_no_link(warren, client):
+    name = fresh_name("none")
+    cli(warren, name, "--network", "none")
+    assert answer_of(client, name, {"do": "interfaces"}) == ["lo"]
+
+
+def cli(server, name, *policy):
+    """Deploys the probe through the command line."""
+    folder = server.folder.parent / name
+    folder.mkdir()
+    (folder / "app.py").write_text(PROBE)
+    flags = ["--runtime", "python3.13", "--handler", "app.handler", "--timeout", "60", *policy]
+    connection = ["--server", server.url, "--data-dir", str(server.folder)]
+    return run(BINARY, "deploy", str(folder), *flags, *connection)
+
+
+def test_what_is_allowed_answers_and_nothing_else(warren, client):
+    """A neighbour by address, a private range, an address of the internet by its port; one instance's permission is no other's."""
+    name, other = fresh_name("allow"), fresh_name("other")
+    before = router_rules(warren)
+    named = [f"{NEIGHBOUR[0]}:{PORT}", f"[{NEIGHBOUR[2]}]:{PORT}", f"10.0.0.0/8:{PORT}", f"{INTERNET[0]}:9"]
+    cli(warren, name, *(word for destination in named for word in ("--allow", destination)))
+    cli(warren, other, "--allow", f"[{INTERNET[1]}]:{PORT}")
+    open_ = [NEIGHBOUR[0], NEIGHBOUR[2], PRIVATE[0]]
+    closed = [host for host in [*CLOSED, *INTERNET] if host not in open_]
+    assert reach(client, name, open_) == both(open_, "world")
+    assert reach(client, name, closed) == both(closed, "refused")
+    assert reach(client, other, INTERNET[1:]) == both(INTERNET[1:], "world")
+    assert reach(client, other, open_ + INTERNET[:1]) == both(open_ + INTERNET[:1], "refused")
+    assert router_rules(warren).count("elements") > before.count("elements")
+    for function in (name, other):
+        client.delete_function(FunctionName=function)
+    wait_until(lambda: router_rules(warren) == before)
+
+
+def test_a_destination_that_is_out_of_order_is_refused(warren):
+    with pytest.raises(AssertionError, match="only addresses can be allowed so far"):
+        cli(warren, fresh_name("allow"), "--allow", "db.internal:5432")
+    with pytest.raises(AssertionError, match="is not a destination"):
+        cli(warren, fresh_name("allow"), "--allow", "10.0.0.1")
+
+
+def test_cycles_leave_the_rules_as_they_were(warren, client):
+    """Instances come and go; rules, links and uplink are as before."""
+    name = deploy(client, PROBE, fresh_name("cycle"), Timeout=60)
+    before = router_rules(warren), host_rules(warren), links(warren), uplinks(warren)
+    for _ in range(CYCLES):
+        client.invoke(FunctionName=name, Payload=b'{"do": "end"}')
+    assert reach(client, name, CLOSED[:2] + INTERNET[:1]) == {
+        **both(CLOSED[:2], "refused"),
+        **both(INTERNET[:1], "world"),
+    }
+    client.delete_function(FunctionName=name)
+    wait_until(lambda: not containers(warren, name))
+    wait_until(lambda: links(warren) == before[2])
+    assert (router_rules(warren), host_rules(warren), links(warren), uplinks(warren)) == before
+
+
+def test_a_killed_server_leaves_nothing_for_long(world, tmp_path, warren):
+    """The next start ends the uplink of the last, and makes everything anew; another server's stays."""
+    others = uplinks(warren), router_rules(warren), host_rules(warren)
+    server = Warren(tmp_path / "data", "--name-server", NAME_SERVER)
+    server.start()
+    client = server.client()
+    name = deploy(client, PROBE, fresh_name("crash"), Timeout=60)
+    assert reach(client, name, INTERNET) == both(INTERNET, "world")
+    before = uplinks(server), router_rules(server), host_rules(server)
+    server.process.kill()
+    server.process.wait()
+    server.start()
+    try:
+        assert len(uplinks(server)) == 1 and uplinks(server) != before[0]
+        assert (router_rules(server), host_rules(server)) == before[1:]
+        assert links(server) == ["lo", "up0"]
+        assert reach(client, name, INTERNET + CLOSED) == {**both(INTERNET, "world"), **both(CLOSED, "refused")}
+    finally:
+        server.stop()
+    assert uplinks(server) == [] and host_rules(server) is None and not router_of(server).parent.exists()
+    assert (uplinks(warren), router_rules(warren), host_rules(warren)) == others
