@@ -28,6 +28,8 @@ packages_missing() {
         have shellcheck || say shellcheck
         # The Bash recipe of the tests runs here too.
         have jq || say jq
+        # A clock that jumps, for one program only.
+        [ -n "$(find /usr/lib -name libfaketimeMT.so.1 2>/dev/null)" ] || say faketime
         # Its programs; the tests start servers of their own.
         [ -n "$(find /usr/lib/postgresql -name initdb 2>/dev/null)" ] || say postgresql
     fi

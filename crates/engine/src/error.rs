@@ -16,9 +16,6 @@ pub enum EngineError {
         #[source]
         source: Box<bollard::errors::Error>,
     },
-    /// The engine can't be used here.
-    #[error(transparent)]
-    Unavailable(#[from] crate::Unavailable),
     /// A file, folder or mount on the host.
     #[error("could not {action} {path}")]
     Host {

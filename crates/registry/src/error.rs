@@ -1,3 +1,5 @@
+use std::{error::Error as _, io};
+
 use thiserror::Error;
 use warren_model::{Digest, FunctionName, Invalid, Route, State};
 use warren_package::{BlobError, PackageError};
@@ -105,7 +107,34 @@ impl RegistryError {
             Self::Store(StoreError::Owned { holder }) => Some(format!(
                 "The database belongs to another Warren now ({holder}): this one calls functions and changes nothing any more. Ask that one, or restart this one when that one has ended."
             )),
+            Self::Store(_) | Self::Blobs(_) => self.no_room(),
             _ => None,
         }
     }
+
+    /// Words for a data folder that is full, or that may not be written.
+    fn no_room(&self) -> Option<String> {
+        let (what, next) = match io_cause(self)? {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                ("No space left", "Make room there")
+            }
+            io::ErrorKind::ReadOnlyFilesystem => ("No writing", "Mount it for writing"),
+            _ => return None,
+        };
+        Some(format!(
+            "{what} where Warren keeps code and functions (its data folder): nothing can be created or changed, functions can be called as before. {next}, then try again."
+        ))
+    }
+}
+
+/// What the system said, below what the layers made of it.
+fn io_cause(error: &RegistryError) -> Option<io::ErrorKind> {
+    let mut next = error.source();
+    while let Some(source) = next {
+        if let Some(error) = source.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        next = source.source();
+    }
+    None
 }

@@ -107,8 +107,6 @@ impl Engine for DockerEngine {
     }
 
     async fn prepare(&self, tree: &Tree, config: &Config) -> Result<(), EngineError> {
-        // Before its errors are met one by one: a daemon that can't see what is prepared here.
-        daemon::examine(&self.docker()?).await?;
         tokio::task::block_in_place(|| self.disks.prepare(config.ephemeral_storage))?;
         self.import(tree).await?;
         self.settle();
