@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     NetworkError,
-    address::{GATEWAY_V4, GATEWAY_V6, Slot},
+    address::{GATEWAY_V4, GATEWAY_V6, MACHINE_V4, Slot},
     namespace,
     netlink::{Batch, CREATE, Socket},
 };
@@ -87,7 +87,7 @@ fn families() -> impl Iterator<Item = Family> {
         .filter(|family| *family == Family::V4 || has_ipv6())
 }
 
-/// Makes the namespace of the calling thread a router, with the gateway's address.
+/// Makes the namespace of the calling thread a router, with the addresses that sandboxes reach.
 pub(crate) fn become_router(socket: &Socket) -> Result<(), NetworkError> {
     set("ipv4/ip_forward", "1")?;
     if has_ipv6() {
@@ -96,6 +96,7 @@ pub(crate) fn become_router(socket: &Socket) -> Result<(), NetworkError> {
     let mut batch = Batch::default();
     up(&mut batch, LOOPBACK);
     address(&mut batch, LOOPBACK, Family::V4, &GATEWAY_V4.octets());
+    address(&mut batch, LOOPBACK, Family::V4, &MACHINE_V4.octets());
     socket.execute(&batch)
 }
 

@@ -3,6 +3,7 @@
 //! The container has no network of Docker's, a read-only root made of the language tree, and four mounts: agent, bootstrap, code (all read-only) and `/tmp`, besides the channel folder. Its PID 1 is the agent.
 
 mod container;
+mod directory;
 mod image;
 mod reap;
 
@@ -56,6 +57,7 @@ const LOOK: Duration = Duration::from_millis(100);
 impl DockerEngine {
     /// Uses the daemon of `DOCKER_HOST` or the default socket; nothing is asked of it yet. `run` holds the folders of instances, `templates` the formatted disks; the network is ended by a reap that keeps nothing.
     pub fn new(owner: Owner, run: PathBuf, templates: PathBuf, network: Arc<Network>) -> Self {
+        network.set_containers(Arc::new(directory::Directory));
         Self {
             docker: OnceLock::new(),
             owner,
