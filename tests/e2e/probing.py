@@ -119,11 +119,11 @@ def both(hosts, words):
     return {f"{kind} {host}": words for host in hosts for kind in ("tcp", "udp")}
 
 
-def cli(server, name, *policy):
-    """Deploys the probe through the command line."""
+def cli(server, name, *policy, source=PROBE):
+    """Deploys the probe, or another function, through the command line."""
     folder = server.folder.parent / name
     folder.mkdir()
-    (folder / "app.py").write_text(PROBE)
+    (folder / "app.py").write_text(source)
     flags = ["--runtime", "python3.13", "--handler", "app.handler", "--timeout", "60", *policy]
     connection = ["--server", server.url, "--data-dir", str(server.folder)]
     return run(BINARY, "deploy", str(folder), *flags, *connection)
