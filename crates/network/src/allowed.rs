@@ -144,7 +144,7 @@ fn is_private(name: &str) -> bool {
         name.strip_suffix(*zone)
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     };
-    !name.contains('.') || PRIVATE_ZONES.iter().any(|zone| within(&zone))
+    !name.contains('.') || PRIVATE_ZONES.iter().any(within)
 }
 
 #[cfg(test)]
