@@ -33,7 +33,8 @@ pytestmark = pytest.mark.skipif(
     stand_ins.missing() is not None, reason=f"this machine lacks {stand_ins.missing()}"
 )
 
-CYCLES = 200
+# Each day, and in `make test-long`.
+CYCLES = [20, pytest.param(200, marks=pytest.mark.long)]
 
 @pytest.fixture(scope="module")
 def world():
@@ -228,18 +229,24 @@ def test_a_destination_that_is_out_of_order_is_refused(warren):
             cli(warren, fresh_name("allow"), "--allow", destination)
 
 
-def test_cycles_leave_the_rules_as_they_were(warren, client):
-    """Instances come and go; rules, links and uplink are as before."""
+@pytest.mark.parametrize("cycles", CYCLES)
+def test_cycles_leave_the_rules_as_they_were(warren, client, cycles):
+    """Instances with both policies come and go; rules, links and uplink are as before."""
     name = deploy(client, PROBE, fresh_name("cycle"), Timeout=60)
     before = router_rules(warren), host_rules(warren), links(warren), uplinks(warren)
-    for _ in range(CYCLES):
+    allow = fresh_name("cycle")
+    cli(warren, allow, "--allow", f"db.internal:{PORT}", "--allow", "host:9", "--allow", f"10.0.0.0/8:{PORT}")
+    for _ in range(cycles):
         client.invoke(FunctionName=name, Payload=b'{"do": "end"}')
+        answer_of(client, allow, {"do": "resolve", "names": ["db.internal"]})
+        client.invoke(FunctionName=allow, Payload=b'{"do": "end"}')
     assert reach(client, name, CLOSED[:2] + INTERNET[:1]) == {
         **both(CLOSED[:2], "refused"),
         **both(INTERNET[:1], "world"),
     }
-    client.delete_function(FunctionName=name)
-    wait_until(lambda: not containers(warren, name))
+    for function in (name, allow):
+        client.delete_function(FunctionName=function)
+        wait_until(lambda function=function: not containers(warren, function))
     wait_until(lambda: links(warren) == before[2])
     assert (router_rules(warren), host_rules(warren), links(warren), uplinks(warren)) == before
 

@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -35,15 +38,10 @@ const PINS: usize = 256;
 pub(crate) struct Names {
     slot: Slot,
     allowed: Arc<Allowed>,
-    pins: Mutex<Pins>,
-}
-
-#[derive(Default)]
-struct Pins {
     /// What is open, and until when.
-    open: HashMap<Pin, Instant>,
-    /// The sandbox is gone.
-    closed: bool,
+    pins: Mutex<HashMap<Pin, Instant>>,
+    /// The sandbox is gone. Set by the router's thread, which also opens: nothing is opened after it.
+    closed: Arc<AtomicBool>,
 }
 
 impl Names {
@@ -52,6 +50,7 @@ impl Names {
             slot,
             allowed,
             pins: Mutex::default(),
+            closed: Arc::default(),
         }
     }
 
@@ -123,7 +122,7 @@ impl Names {
         let now = Instant::now();
         let wanted: Vec<Pin> = {
             let mut pins = self.pins();
-            pins.open.retain(|_, until| *until > now);
+            pins.retain(|_, until| *until > now);
             let of_address = |address: &IpAddr| {
                 let address = *address;
                 ports.iter().map(move |port| Pin {
@@ -133,11 +132,7 @@ impl Names {
                 })
             };
             // Half of the time must be left: the answer may be used that late.
-            let short = |pin: &Pin| {
-                pins.open
-                    .get(pin)
-                    .is_none_or(|until| *until < now + open / 2)
-            };
+            let short = |pin: &Pin| pins.get(pin).is_none_or(|until| *until < now + open / 2);
             addresses
                 .iter()
                 .flat_map(of_address)
@@ -147,33 +142,26 @@ impl Names {
         if wanted.is_empty() {
             return Ok(());
         }
-        if self.pins().open.len() + wanted.len() > PINS {
+        if self.pins().len() + wanted.len() > PINS {
             return Err(NetworkError::Refused(format!(
                 "its names came to more than {PINS} addresses and ports within an hour; allow ranges in their place"
             )));
         }
         let text = rules::pin(self.slot, &wanted, open);
         // Known before it is open, so that whatever happens it is closed with the sandbox.
-        {
-            let mut pins = self.pins();
-            if pins.closed {
-                return Err(NetworkError::Closed);
-            }
-            pins.open
-                .extend(wanted.into_iter().map(|pin| (pin, now + open)));
-        }
-        router.change_rules(text).await
+        self.pins()
+            .extend(wanted.into_iter().map(|pin| (pin, now + open)));
+        router.change_rules(text, Arc::clone(&self.closed)).await
     }
 
-    /// The commands that close all; nothing is opened any more. Whoever was about to has told the router before.
+    /// The commands that close all; nothing is opened any more. For the router's thread.
     pub(crate) fn close(&self) -> String {
-        let mut pins = self.pins();
-        pins.closed = true;
-        let open: Vec<Pin> = pins.open.drain().map(|(pin, _)| pin).collect();
+        self.closed.store(true, Ordering::Relaxed);
+        let open: Vec<Pin> = self.pins().drain().map(|(pin, _)| pin).collect();
         rules::unpin(self.slot, &open)
     }
 
-    fn pins(&self) -> MutexGuard<'_, Pins> {
+    fn pins(&self) -> MutexGuard<'_, HashMap<Pin, Instant>> {
         self.pins.lock().unwrap_or_else(|e| e.into_inner())
     }
 }

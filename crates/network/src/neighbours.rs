@@ -70,7 +70,7 @@ pub(crate) struct Neighbours(BTreeSet<Prefix>);
 impl Neighbours {
     /// As the routes of the calling thread's namespace say.
     pub(crate) fn find() -> Result<Self, NetworkError> {
-        let routes = Socket::open()?.dump(RTM_GETROUTE, &[0; RTMSG])?;
+        let routes = Socket::open()?.dump("list routes", RTM_GETROUTE, &[0; RTMSG])?;
         Ok(Self::of(routes.iter().flat_map(|route| prefixes(route))))
     }
 

@@ -5,7 +5,11 @@ use std::{
     fs::File,
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, mpsc},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -206,9 +210,17 @@ impl Router {
         self.names().get(&sandbox).map(Arc::clone)
     }
 
-    /// Changes the router's rules, all of it or nothing.
-    pub(crate) async fn change_rules(&self, commands: String) -> Result<(), NetworkError> {
-        self.run(move |_| nft(&commands)).await
+    /// Changes the router's rules, all of it or nothing; nothing if they are for a sandbox that is closed meanwhile.
+    pub(crate) async fn change_rules(
+        &self,
+        commands: String,
+        closed: Arc<AtomicBool>,
+    ) -> Result<(), NetworkError> {
+        self.run(move |_| match closed.load(Ordering::Relaxed) {
+            true => Err(NetworkError::Closed),
+            false => nft(&commands),
+        })
+        .await
     }
 
     /// Has the thread do something, after what it was told before.
