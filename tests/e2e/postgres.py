@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own: Debian's programs, a folder, a Unix socket and no other address."""
+"""A PostgreSQL server of a test's own: Debian's programs, a folder, a Unix socket and no other address unless one is named."""
 
 import os
 import pathlib
@@ -21,9 +21,10 @@ def programs():
 
 
 class Postgres:
-    """Starts empty; `stop` and `run` are an outage."""
+    """Starts empty; `stop` and `run` are an outage. `listen` names addresses beside the socket, at `port`; it trusts everybody there."""
 
-    def __init__(self):
+    def __init__(self, listen="", port=5432):
+        self.listen, self.port = listen, port
         # The path of a socket has 107 bytes at most, so not the test's own folder.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="warren-pg-"))
         self.process = None
@@ -36,6 +37,9 @@ class Postgres:
             stdout=subprocess.DEVNULL,
             cwd="/",
         )
+        if listen:
+            with (self.folder / "data/pg_hba.conf").open("a") as rules:
+                rules.write("host all all all trust\n")
         self.run()
         self.sql("CREATE DATABASE warren", database="postgres")
 
@@ -50,13 +54,19 @@ class Postgres:
         """With a password, which no log may have; the server trusts everyone."""
         return f"postgres:///warren?user=warren&password={PASSWORD}&host={self.folder}"
 
+    @property
+    def options(self):
+        """Of the program `postgres`."""
+        settings = [f"listen_addresses={self.listen}", f"port={self.port}", "fsync=off"]
+        words = [word for setting in settings for word in ("-c", setting)]
+        return ["-D", str(self.folder / "data"), "-k", str(self.folder), *words]
+
     def run(self):
-        options = ["-c", "listen_addresses=", "-c", "fsync=off", "-k", self.folder]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                self.command("postgres", "-D", self.folder / "data", *options), stderr=log, cwd="/"
+                self.command("postgres", *self.options), stderr=log, cwd="/"
             )
-        ready = self.command("pg_isready", "-q", "-h", self.folder)
+        ready = self.command("pg_isready", "-q", "-h", self.folder, "-p", self.port)
         deadline = time.monotonic() + START_S
         while subprocess.run(ready, cwd="/").returncode != 0:
             assert time.monotonic() < deadline, (self.folder / "log").read_text()
@@ -71,7 +81,7 @@ class Postgres:
 
     def sql(self, statement, database="warren"):
         """What `psql` prints: rows of columns, all as text."""
-        ask = ["-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "warren", "-d", database, "-h", self.folder]
+        ask = ["-qAtX", "-v", "ON_ERROR_STOP=1", "-U", "warren", "-d", database, "-h", self.folder, "-p", self.port]
         done = subprocess.run(
             self.command("psql", *ask, "-c", statement), capture_output=True, text=True, cwd="/"
         )

@@ -10,75 +10,31 @@ import pytest
 
 import world as stand_ins
 from calls import answer_of
-from calls import wait_until as wait_within
 from functions import deploy, fresh_name
-from host_view import agent_pid, containers, server_id
-from server import BINARY, Warren
+from host_view import agent_pid, containers
+from probing import (
+    CLOSED,
+    PROBE,
+    both,
+    cli,
+    host_rules,
+    host_table,
+    links,
+    reach,
+    router_of,
+    router_rules,
+    uplinks,
+    wait_until,
+)
+from server import Warren
 from world import GATEWAY, HOST, INTERNET, METADATA, NAME_SERVER, NEIGHBOUR, PORT, PRIVATE, World, inside, run
 
 pytestmark = pytest.mark.skipif(
     stand_ins.missing() is not None, reason=f"this machine lacks {stand_ins.missing()}"
 )
 
-CYCLES = 200
-# How long what follows a change may take.
-SETTLE_S = 30
-CLOSED = [*HOST, *GATEWAY, *NEIGHBOUR, *METADATA, *PRIVATE]
-
-PROBE = """
-import os, socket, threading
-
-def handler(event, context):
-    return globals()[event["do"]](event)
-
-def reach(event):
-    return {f"{kind} {host}": attempt(kind, host, event["port"]) for host in event["hosts"] for kind in ("tcp", "udp")}
-
-def attempt(kind, host, port):
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM) as peer:
-        peer.settimeout(3)
-        try:
-            peer.connect((host, port))
-            if kind == "udp":
-                peer.send(b"?")
-            return peer.recv(100).decode()
-        except OSError as error:
-            # The kernel limits how often it tells that a datagram was refused; a connection is always told.
-            return "refused" if error.errno or kind == "udp" else f"lost: {error}"
-
-def listen(event):
-    server = socket.create_server(("::", event["port"]), family=socket.AF_INET6, dualstack_ipv6=True)
-    def serve():
-        while True:
-            connection, _ = server.accept()
-            with connection:
-                connection.sendall(b"sandbox")
-    threading.Thread(target=serve, daemon=True).start()
-    return own(event)
-
-def own(event):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as four, socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six:
-        four.connect(("203.0.113.9", 1))
-        six.connect(("2001:db8:9::9", 1))
-        return [four.getsockname()[0], six.getsockname()[0]]
-
-def resolve(event):
-    found = {}
-    for name in event["names"]:
-        try:
-            found[name] = sorted({entry[4][0] for entry in socket.getaddrinfo(name, 80)})
-        except socket.gaierror:
-            found[name] = None
-    return found
-
-def interfaces(event):
-    return [name for _, name in socket.if_nameindex()]
-
-def end(event):
-    os._exit(0)
-"""
-
+# Each day, and in `make test-long`.
+CYCLES = [20, pytest.param(200, marks=pytest.mark.long)]
 
 @pytest.fixture(scope="module")
 def world():
@@ -121,48 +77,6 @@ def neighbour(client):
     return answer_of(client, name, {"do": "listen", "port": PORT})
 
 
-def wait_until(condition):
-    wait_within(condition, SETTLE_S, "it did not come true")
-
-
-def router_of(server):
-    return pathlib.Path("/run/warren") / server_id(server) / "net"
-
-
-def uplinks(server):
-    """Processes that carry a server's traffic."""
-    found = []
-    for folder in pathlib.Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (folder / "cmdline").read_bytes().split(b"\0")
-            if str(router_of(server)).encode() in words and b"--userns" in words:
-                found.append(int(folder.name))
-    return found
-
-
-def router_rules(server):
-    with inside(router_of(server)):
-        return run("nft", "-s", "list", "ruleset")
-
-
-def host_table(server):
-    return f"warren_{server_id(server)}"
-
-
-def host_rules(server):
-    """The server's table in the host's namespace; none if it is not there."""
-    tables = run("nft", "list", "tables")
-    if f"table inet {host_table(server)}" not in tables:
-        return None
-    return run("nft", "-s", "list", "table", "inet", host_table(server))
-
-
-def links(server):
-    """Names of the router's links."""
-    with inside(router_of(server)):
-        return sorted(re.findall(r"^\d+: ([^:@]+)", run("ip", "link"), re.MULTILINE))
-
-
 @contextlib.contextmanager
 def rules_out_of_the_way(server):
     """Lets everything through that the rules would refuse, and puts them back as they were."""
@@ -182,14 +96,6 @@ def rules_out_of_the_way(server):
                 run("nft", "delete", "rule", "inet", "warren", chain, "handle", handle)
         assert router_rules(server) == before
         assert host_rules(server) == before_host
-
-
-def reach(client, name, hosts, port=PORT):
-    return answer_of(client, name, {"do": "reach", "hosts": hosts, "port": port})
-
-
-def both(hosts, words):
-    return {f"{kind} {host}": words for host in hosts for kind in ("tcp", "udp")}
 
 
 def test_only_the_internet_answers(warren, client, probe, neighbour):
@@ -292,16 +198,6 @@ def test_the_policy_none_has_no_link(warren, client):
     assert answer_of(client, name, {"do": "interfaces"}) == ["lo"]
 
 
-def cli(server, name, *policy):
-    """Deploys the probe through the command line."""
-    folder = server.folder.parent / name
-    folder.mkdir()
-    (folder / "app.py").write_text(PROBE)
-    flags = ["--runtime", "python3.13", "--handler", "app.handler", "--timeout", "60", *policy]
-    connection = ["--server", server.url, "--data-dir", str(server.folder)]
-    return run(BINARY, "deploy", str(folder), *flags, *connection)
-
-
 def test_what_is_allowed_answers_and_nothing_else(warren, client):
     """A neighbour by address, a private range, an address of the internet by its port; one instance's permission is no other's."""
     name, other = fresh_name("allow"), fresh_name("other")
@@ -322,24 +218,35 @@ def test_what_is_allowed_answers_and_nothing_else(warren, client):
 
 
 def test_a_destination_that_is_out_of_order_is_refused(warren):
-    with pytest.raises(AssertionError, match="only addresses can be allowed so far"):
-        cli(warren, fresh_name("allow"), "--allow", "db.internal:5432")
-    with pytest.raises(AssertionError, match="is not a destination"):
-        cli(warren, fresh_name("allow"), "--allow", "10.0.0.1")
+    """Naming the destination and the next step."""
+    for destination, message in {
+        "10.0.0.1": "'10.0.0.1' is not a destination. Write ADDRESS:PORT",
+        "localhost:5432": "Write host:PORT for the machine",
+        "a..b:1": "at most 253 characters",
+        "container:-:1": "container:NAME:PORT",
+    }.items():
+        with pytest.raises(AssertionError, match=re.escape(message)):
+            cli(warren, fresh_name("allow"), "--allow", destination)
 
 
-def test_cycles_leave_the_rules_as_they_were(warren, client):
-    """Instances come and go; rules, links and uplink are as before."""
+@pytest.mark.parametrize("cycles", CYCLES)
+def test_cycles_leave_the_rules_as_they_were(warren, client, cycles):
+    """Instances with both policies come and go; rules, links and uplink are as before."""
     name = deploy(client, PROBE, fresh_name("cycle"), Timeout=60)
     before = router_rules(warren), host_rules(warren), links(warren), uplinks(warren)
-    for _ in range(CYCLES):
+    allow = fresh_name("cycle")
+    cli(warren, allow, "--allow", f"db.internal:{PORT}", "--allow", "host:9", "--allow", f"10.0.0.0/8:{PORT}")
+    for _ in range(cycles):
         client.invoke(FunctionName=name, Payload=b'{"do": "end"}')
+        answer_of(client, allow, {"do": "resolve", "names": ["db.internal"]})
+        client.invoke(FunctionName=allow, Payload=b'{"do": "end"}')
     assert reach(client, name, CLOSED[:2] + INTERNET[:1]) == {
         **both(CLOSED[:2], "refused"),
         **both(INTERNET[:1], "world"),
     }
-    client.delete_function(FunctionName=name)
-    wait_until(lambda: not containers(warren, name))
+    for function in (name, allow):
+        client.delete_function(FunctionName=function)
+        wait_until(lambda function=function: not containers(warren, function))
     wait_until(lambda: links(warren) == before[2])
     assert (router_rules(warren), host_rules(warren), links(warren), uplinks(warren)) == before
 

@@ -26,7 +26,15 @@ METADATA = ["169.254.169.254", "fd00:ec2::254", "168.63.129.16"]
 PRIVATE = ["10.9.9.9", "172.20.0.9", "100.64.9.9", "fd99::9"]
 INTERNET = ["203.0.113.9", "2001:db8:9::9"]
 NAME_SERVER = "203.0.113.53"
-ZONE = {"db.example": ["203.0.113.9", "2001:db8:9::9"], "inside.example": ["192.168.77.7", "fd77::7"]}
+# Two names that anybody may have, the second with private addresses; and some of the owner's own.
+ZONE = {
+    "db.example": ["203.0.113.9", "2001:db8:9::9"],
+    "inside.example": ["10.9.9.9", "fd99::9"],
+    "near.example": ["198.51.100.7", "2001:db8:77::7"],
+    "db.internal": ["192.168.77.7", "fd77::7"],
+    "metadata.internal": ["169.254.169.254", "fd00:ec2::254"],
+    "self.internal": ["192.168.77.2", "fd77::2"],
+}
 
 
 def missing():

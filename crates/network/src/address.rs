@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use crate::NetworkError;
@@ -17,6 +17,8 @@ pub(crate) const ALLOW_V4: &str = "100.98.0.0/16";
 pub(crate) const ALLOW_V6: &str = "fd63:6172:7265:2::/112";
 /// The router as sandboxes see it: their gateway and their resolver.
 pub(crate) const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+/// The machine itself, for sandboxes that may reach it.
+pub(crate) const MACHINE_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 2);
 /// Their gateway in IPv6.
 pub(crate) const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 /// The router's own end of the uplink, and the other.
@@ -25,6 +27,10 @@ pub(crate) const UPLINK_GATEWAY_V4: &str = "100.97.0.1";
 pub(crate) const UPLINK_V6: &str = "fd63:6172:7265:1::2";
 pub(crate) const UPLINK_GATEWAY_V6: &str = "fe80::1";
 
+/// Second byte of their IPv4 addresses, by policy.
+const INTERNET: u8 = 96;
+const ALLOW: u8 = 98;
+
 /// Most sandboxes at one time: all numbers of a /16 but the first and the last.
 const LAST: u16 = u16::MAX - 1;
 /// Interface numbers of sandboxes begin here, clear of what the kernel gives.
@@ -32,14 +38,26 @@ const FIRST_INDEX: u32 = 1000;
 
 /// By which rules a sandbox is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum Policy {
     Internet,
     Allow,
 }
 
+/// The rules of the sandbox that has this address; none if none can have it.
+pub(crate) fn policy_of(address: IpAddr) -> Option<Policy> {
+    match address {
+        IpAddr::V4(address) => match address.octets() {
+            [100, INTERNET, ..] => Some(Policy::Internet),
+            [100, ALLOW, ..] => Some(Policy::Allow),
+            _ => None,
+        },
+        IpAddr::V6(_) => None,
+    }
+}
+
 /// A sandbox's number and kind: its link, addresses and hardware addresses follow from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Slot(u16, Kind);
+pub(crate) struct Slot(u16, Policy);
 
 impl Slot {
     /// Name of the outer end of its link.
@@ -56,8 +74,8 @@ impl Slot {
     pub(crate) fn v4(self) -> Ipv4Addr {
         let [high, low] = self.0.to_be_bytes();
         let net = match self.1 {
-            Kind::Internet => 96,
-            Kind::Allow => 98,
+            Policy::Internet => INTERNET,
+            Policy::Allow => ALLOW,
         };
         Ipv4Addr::new(100, net, high, low)
     }
@@ -65,8 +83,8 @@ impl Slot {
     /// Its IPv6 address.
     pub(crate) fn v6(self) -> Ipv6Addr {
         let net = match self.1 {
-            Kind::Internet => 0,
-            Kind::Allow => 2,
+            Policy::Internet => 0,
+            Policy::Allow => 2,
         };
         Ipv6Addr::new(0xfd63, 0x6172, 0x7265, net, 0, 0, 0, self.0)
     }
@@ -92,7 +110,7 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn take(&mut self, kind: Kind) -> Result<Slot, NetworkError> {
+    pub(crate) fn take(&mut self, kind: Policy) -> Result<Slot, NetworkError> {
         for _ in 0..LAST {
             self.latest = self.latest % LAST + 1;
             if self.taken.insert(self.latest) {
@@ -114,16 +132,18 @@ mod tests {
     #[test]
     fn a_slot_is_used_again_last() {
         let mut slots = Slots::default();
-        let first = slots.take(Kind::Internet).unwrap();
+        let first = slots.take(Policy::Internet).unwrap();
         assert_eq!(first.v4(), Ipv4Addr::new(100, 96, 0, 1));
         assert_eq!(first.v6(), "fd63:6172:7265::1".parse::<Ipv6Addr>().unwrap());
         slots.give_back(first);
-        let second = slots.take(Kind::Allow).unwrap();
+        let second = slots.take(Policy::Allow).unwrap();
         assert_eq!(second.v4(), Ipv4Addr::new(100, 98, 0, 2));
         for _ in 2..LAST {
-            slots.take(Kind::Internet).unwrap();
+            slots.take(Policy::Internet).unwrap();
         }
-        assert_eq!(slots.take(Kind::Internet).unwrap(), first);
-        assert!(matches!(slots.take(Kind::Allow), Err(NetworkError::Full)));
+        assert_eq!(slots.take(Policy::Internet).unwrap(), first);
+        assert_eq!(policy_of(second.v4().into()), Some(Policy::Allow));
+        assert_eq!(policy_of(Ipv4Addr::new(100, 97, 0, 1).into()), None);
+        assert!(matches!(slots.take(Policy::Allow), Err(NetworkError::Full)));
     }
 }

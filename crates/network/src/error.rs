@@ -46,6 +46,11 @@ pub enum NetworkError {
     /// The process to be attached has no network namespace of its own.
     #[error("process {0} has no network namespace of its own")]
     NotASandbox(u32),
+    /// A sandbox has a way out that Warren did not make.
+    #[error(
+        "the sandbox already has the link {0}, which is not Warren's: nothing may be in its network namespace but its loopback"
+    )]
+    Occupied(String),
     /// The policy can't be enforced here; a sentence with the next step.
     #[error("{0}")]
     Refused(String),

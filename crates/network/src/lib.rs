@@ -2,9 +2,15 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod allowed;
+mod askers;
+mod containers;
 mod destination;
 mod error;
+mod forwarder;
 mod link;
+mod message;
+mod names;
 mod namespace;
 mod neighbours;
 mod netlink;
@@ -15,6 +21,7 @@ mod router;
 mod rules;
 mod uplink;
 
+pub use containers::Containers;
 pub use error::NetworkError;
 pub use network::{Attachment, Network};
 pub use program::{PROGRAMS, TUN, missing};

@@ -9,13 +9,16 @@ use std::{
 
 use crate::{
     NetworkError,
-    address::{GATEWAY_V4, GATEWAY_V6, Slot},
+    address::{GATEWAY_V4, GATEWAY_V6, MACHINE_V4, Slot},
     namespace,
-    netlink::{Batch, CREATE, Socket},
+    netlink::{Batch, CREATE, Socket, attributes},
 };
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+/// Length of `struct ifinfomsg`.
+const IFINFOMSG: usize = 16;
 const RTM_NEWADDR: u16 = 20;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_NEWNEIGH: u16 = 28;
@@ -87,7 +90,7 @@ fn families() -> impl Iterator<Item = Family> {
         .filter(|family| *family == Family::V4 || has_ipv6())
 }
 
-/// Makes the namespace of the calling thread a router, with the gateway's address.
+/// Makes the namespace of the calling thread a router, with the addresses that sandboxes reach.
 pub(crate) fn become_router(socket: &Socket) -> Result<(), NetworkError> {
     set("ipv4/ip_forward", "1")?;
     if has_ipv6() {
@@ -96,6 +99,7 @@ pub(crate) fn become_router(socket: &Socket) -> Result<(), NetworkError> {
     let mut batch = Batch::default();
     up(&mut batch, LOOPBACK);
     address(&mut batch, LOOPBACK, Family::V4, &GATEWAY_V4.octets());
+    address(&mut batch, LOOPBACK, Family::V4, &MACHINE_V4.octets());
     socket.execute(&batch)
 }
 
@@ -131,14 +135,40 @@ pub(crate) fn detach(socket: &Socket, slot: Slot) -> Result<(), NetworkError> {
     }
 }
 
-/// In the sandbox's namespace: IPv6 on, which Docker switches off where it makes no network.
+/// The first link that is up and not the loopback. Others are the kernel's own (`tunl0`), which the sandbox has no right to bring up.
+fn foreign(links: &[Vec<u8>]) -> Option<String> {
+    links.iter().find_map(|link| {
+        let number = |at: usize| {
+            let bytes = link.get(at..at + 4)?.try_into().ok()?;
+            Some(u32::from_ne_bytes(bytes))
+        };
+        let (index, flags) = (number(4)?, number(8)?);
+        if index == LOOPBACK || flags & IFF_UP == 0 {
+            return None;
+        }
+        let name = attributes(link.get(IFINFOMSG..)?).find(|(kind, _)| *kind == IFLA_IFNAME);
+        let name = name.map_or(&[][..], |(_, name)| name);
+        Some(
+            String::from_utf8_lossy(name)
+                .trim_end_matches('\0')
+                .to_owned(),
+        )
+    })
+}
+
+/// In the sandbox's namespace: nothing there but the loopback; IPv6 on, which Docker switches off where it makes no network.
 fn prepare() -> Result<Socket, NetworkError> {
     if has_ipv6() {
         set("ipv6/conf/default/addr_gen_mode", "1")?;
         set("ipv6/conf/all/disable_ipv6", "0")?;
         set("ipv6/conf/default/disable_ipv6", "0")?;
     }
-    Socket::open()
+    let socket = Socket::open()?;
+    let links = socket.dump("list links", RTM_GETLINK, &[0; IFINFOMSG])?;
+    match foreign(&links) {
+        Some(name) => Err(NetworkError::Occupied(name)),
+        None => Ok(socket),
+    }
 }
 
 /// The pair, and the router's way to the sandbox.
@@ -275,4 +305,27 @@ fn terminated(name: &str) -> Vec<u8> {
 fn set(name: &str, value: &str) -> Result<(), NetworkError> {
     let path = Path::new("/proc/sys/net").join(name);
     fs::write(&path, value).map_err(NetworkError::host("set", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(index: u32, flags: u32, name: &str) -> Vec<u8> {
+        let mut bytes = ifinfo(index, flags).to_vec();
+        let name = terminated(name);
+        bytes.extend(u16::try_from(4 + name.len()).unwrap().to_ne_bytes());
+        bytes.extend(IFLA_IFNAME.to_ne_bytes());
+        bytes.extend(name);
+        bytes
+    }
+
+    #[test]
+    fn a_link_of_somebody_else_is_found() {
+        let (lo, tunnel) = (link(1, IFF_UP, "lo"), link(2, 0, "tunl0"));
+        assert_eq!(foreign(&[lo.clone(), tunnel.clone()]), None);
+        let other = link(7, IFF_UP, "eth7");
+        assert_eq!(foreign(&[lo, tunnel, other]), Some("eth7".to_owned()));
+        assert_eq!(foreign(&[vec![0; 3]]), None);
+    }
 }

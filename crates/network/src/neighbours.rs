@@ -31,6 +31,12 @@ pub(crate) struct Prefix {
 }
 
 impl Prefix {
+    /// One address.
+    pub(crate) fn single(address: IpAddr) -> Self {
+        let length = if address.is_ipv4() { 32 } else { 128 };
+        Self { address, length }
+    }
+
     /// The first address of its range.
     pub(crate) fn start(self) -> IpAddr {
         match self.address {
@@ -64,7 +70,7 @@ pub(crate) struct Neighbours(BTreeSet<Prefix>);
 impl Neighbours {
     /// As the routes of the calling thread's namespace say.
     pub(crate) fn find() -> Result<Self, NetworkError> {
-        let routes = Socket::open()?.dump(RTM_GETROUTE, &[0; RTMSG])?;
+        let routes = Socket::open()?.dump("list routes", RTM_GETROUTE, &[0; RTMSG])?;
         Ok(Self::of(routes.iter().flat_map(|route| prefixes(route))))
     }
 
@@ -90,7 +96,7 @@ fn prefixes(route: &[u8]) -> Vec<Prefix> {
             RTA_DST => destination = address(value),
             RTA_GATEWAY => {
                 direct = false;
-                near.extend(address(value).map(single));
+                near.extend(address(value).map(Prefix::single));
             }
             RTA_MULTIPATH => {
                 direct = false;
@@ -121,7 +127,7 @@ fn gateways(mut hops: &[u8]) -> Vec<Prefix> {
             break;
         };
         let gateway = |(kind, value)| (kind == RTA_GATEWAY).then(|| address(value))?;
-        found.extend(attributes(inner).filter_map(gateway).map(single));
+        found.extend(attributes(inner).filter_map(gateway).map(Prefix::single));
         hops = hops.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     found
@@ -134,11 +140,6 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     <[u8; 16]>::try_from(bytes)
         .ok()
         .map(|sixteen| Ipv6Addr::from(sixteen).into())
-}
-
-fn single(address: IpAddr) -> Prefix {
-    let length = if address.is_ipv4() { 32 } else { 128 };
-    Prefix { address, length }
 }
 
 #[cfg(test)]
@@ -165,7 +166,7 @@ mod tests {
             (24, "203.0.113.0".into())
         );
         let default = prefixes(&route(0, &[(RTA_GATEWAY, &[203, 0, 113, 1])]));
-        assert_eq!(default, [single("203.0.113.1".parse().unwrap())]);
+        assert_eq!(default, [Prefix::single("203.0.113.1".parse().unwrap())]);
         let behind = prefixes(&route(
             16,
             &[
@@ -173,7 +174,7 @@ mod tests {
                 (RTA_GATEWAY, &[203, 0, 113, 1]),
             ],
         ));
-        assert_eq!(behind, [single("203.0.113.1".parse().unwrap())]);
+        assert_eq!(behind, [Prefix::single("203.0.113.1".parse().unwrap())]);
     }
 
     #[test]

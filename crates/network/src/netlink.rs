@@ -122,10 +122,15 @@ impl Socket {
     }
 
     /// All objects of a kind, each as its fixed part and attributes.
-    pub(crate) fn dump(&self, kind: u16, fixed: &[u8]) -> Result<Vec<Vec<u8>>, NetworkError> {
-        let failed = |errno: rustix::io::Errno| refused("list routes")(errno.into());
+    pub(crate) fn dump(
+        &self,
+        step: &'static str,
+        kind: u16,
+        fixed: &[u8],
+    ) -> Result<Vec<Vec<u8>>, NetworkError> {
+        let failed = |errno: rustix::io::Errno| refused(step)(errno.into());
         let mut batch = Batch::default();
-        batch.request("list routes", kind, NLM_F_DUMP, fixed);
+        batch.request(step, kind, NLM_F_DUMP, fixed);
         send(&self.0, &batch.bytes, SendFlags::empty()).map_err(failed)?;
         let mut found = Vec::new();
         let mut buffer = vec![0; BUFFER];
@@ -136,7 +141,7 @@ impl Socket {
                     NLMSG_DONE => return Ok(found),
                     NLMSG_ERROR => {
                         return match message.error() {
-                            Some(error) => Err(refused("list routes")(error)),
+                            Some(error) => Err(refused(step)(error)),
                             None => Ok(found),
                         };
                     }
@@ -217,7 +222,7 @@ mod tests {
     fn the_kernel_answers() {
         let socket = Socket::open().unwrap();
         // A route of this namespace, if it has any, has a fixed part of 12 bytes.
-        for route in socket.dump(26, &[0; 12]).unwrap() {
+        for route in socket.dump("list routes", 26, &[0; 12]).unwrap() {
             assert!(route.len() >= 12);
         }
         let mut batch = Batch::default();

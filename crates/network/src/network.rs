@@ -1,7 +1,7 @@
 use std::{
     net::IpAddr,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Instant,
 };
 
@@ -9,11 +9,12 @@ use tokio::task::block_in_place;
 use warren_model::{NetworkPolicy, ServerId};
 
 use crate::{
-    NetworkError,
-    address::{GATEWAY_V4, Kind, Slot},
-    destination::{self, Destination},
+    Containers, NetworkError,
+    address::{GATEWAY_V4, Policy},
+    allowed::Allowed,
     program,
-    router::Router,
+    resolver::Sources,
+    router::{Lease, Router},
 };
 
 /// Where routers are, one folder for each server: cleared by a restart of the host, as they are.
@@ -25,6 +26,8 @@ pub struct Network {
     folder: PathBuf,
     /// Name servers that are asked; none: the host's.
     name_servers: Vec<IpAddr>,
+    /// Who knows containers, for the policy `allow`.
+    containers: OnceLock<Arc<dyn Containers>>,
     state: Mutex<State>,
 }
 
@@ -39,14 +42,13 @@ enum State {
 /// A sandbox's link to the router. Dropping it takes nothing away: [`Attachment::remove`] does.
 pub struct Attachment {
     router: Arc<Router>,
-    slot: Slot,
-    destinations: Vec<Destination>,
+    lease: Lease,
 }
 
 impl Attachment {
     /// Takes the link away, if it did not go with its sandbox.
     pub async fn remove(&self) -> Result<(), NetworkError> {
-        self.router.detach(self.slot, &self.destinations).await
+        self.router.detach(&self.lease).await
     }
 }
 
@@ -57,8 +59,14 @@ impl Network {
             folder: PathBuf::from(RUN).join(server.as_str()),
             server,
             name_servers,
+            containers: OnceLock::new(),
             state: Mutex::new(State::Down),
         }
+    }
+
+    /// Whom to ask for containers from the next start on; the first one stays.
+    pub fn set_containers(&self, containers: Arc<dyn Containers>) {
+        let _ = self.containers.set(containers);
     }
 
     /// Makes the router, unless there is one. An error says why policies that need it are refused from now on, until it is tried again. Some 150 ms.
@@ -88,7 +96,8 @@ impl Network {
             )));
         }
         block_in_place(|| Router::remove(&self.folder, &self.server))?;
-        let router = Router::start(&self.folder, &self.server, self.name_servers.clone()).await?;
+        let sources = Sources::new(&self.name_servers, self.containers.get().cloned());
+        let router = Router::start(&self.folder, &self.server, sources).await?;
         let path = self.resolv_conf();
         std::fs::write(&path, format!("nameserver {GATEWAY_V4}\n"))
             .map_err(NetworkError::host("write", path))?;
@@ -118,7 +127,7 @@ impl Network {
         let why = match (policy, &*state) {
             (NetworkPolicy::None, _) | (NetworkPolicy::Internet, State::Up(_)) => return Ok(()),
             (NetworkPolicy::Allow(named), State::Up(_)) => {
-                return destination::all(named).map(drop);
+                return Allowed::read(named).map(drop);
             }
             (_, State::Down) => "the server is stopping",
             (_, State::Unusable(reason)) => reason,
@@ -153,20 +162,16 @@ impl Network {
             State::Down | State::Unusable(_) => return Err(NetworkError::Closed),
         };
         let begin = Instant::now();
-        let (kind, destinations) = match policy {
-            NetworkPolicy::None | NetworkPolicy::Internet => (Kind::Internet, Vec::new()),
+        let (policy, allowed) = match policy {
+            NetworkPolicy::None | NetworkPolicy::Internet => (Policy::Internet, Allowed::default()),
             NetworkPolicy::Allow(named) => (
-                Kind::Allow,
-                destination::all(named).map_err(NetworkError::Refused)?,
+                Policy::Allow,
+                Allowed::read(named).map_err(NetworkError::Refused)?,
             ),
         };
-        let slot = router.attach(pid, kind, &destinations).await?;
+        let lease = router.attach(pid, policy, Arc::new(allowed)).await?;
         tracing::debug!(pid, elapsed = ?begin.elapsed(), "a sandbox got its link");
-        Ok(Some(Attachment {
-            router,
-            slot,
-            destinations,
-        }))
+        Ok(Some(Attachment { router, lease }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -1,21 +1,27 @@
 //! Names for sandboxes: what arrives at the gateway's port 53 goes to the host's own name servers, asked by this process, so that one which listens on
-//! the host only serves too and is otherwise out of reach.
+//! the host only serves too and is otherwise out of reach. With the policy `allow` the question is read, and asked anew if its name is allowed.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
-    time::Duration,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
 };
 
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream, UdpSocket},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
     time::timeout,
 };
 
-use crate::{NetworkError, address::GATEWAY_V4};
+use crate::{
+    Containers, NetworkError,
+    address::{self, GATEWAY_V4, Policy},
+    askers::{Askers, Turn},
+    message::{self, Kind, Outcome},
+    router::Router,
+};
 
 const PORT: u16 = 53;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -48,41 +54,125 @@ impl Sockets {
     }
 
     /// Serves them until the tasks are aborted.
-    pub(crate) fn serve(self, servers: Arc<NameServers>) -> std::io::Result<[JoinHandle<()>; 2]> {
+    pub(crate) fn serve(
+        self,
+        sources: Arc<Sources>,
+        router: Weak<Router>,
+    ) -> std::io::Result<[JoinHandle<()>; 2]> {
         let udp = UdpSocket::from_std(self.udp)?;
         let tcp = TcpListener::from_std(self.tcp)?;
-        let turns = Arc::new(Semaphore::new(QUESTIONS));
+        let turns = Turns::default();
         Ok([
             tokio::spawn(datagrams(
                 Arc::new(udp),
-                Arc::clone(&servers),
-                Arc::clone(&turns),
+                Arc::clone(&sources),
+                router,
+                turns.clone(),
             )),
-            tokio::spawn(connections(tcp, servers, turns)),
+            tokio::spawn(connections(tcp, sources, turns)),
         ])
     }
 }
 
-/// Whom to ask.
-#[derive(Debug, Default)]
-pub(crate) struct NameServers {
-    /// None: those of the host, as they are at each question.
-    fixed: Vec<SocketAddr>,
+/// Bounds what is under way, of all sandboxes and of each.
+#[derive(Clone)]
+struct Turns {
+    all: Arc<Semaphore>,
+    askers: Arc<Askers>,
 }
 
-impl NameServers {
-    pub(crate) fn new(fixed: Vec<IpAddr>) -> Self {
+impl Default for Turns {
+    fn default() -> Self {
         Self {
-            fixed: fixed.into_iter().map(|ip| (ip, PORT).into()).collect(),
+            all: Arc::new(Semaphore::new(QUESTIONS)),
+            askers: Arc::default(),
+        }
+    }
+}
+
+impl Turns {
+    /// None: too much is asked. What is not heard is asked again.
+    fn begin(&self, who: IpAddr) -> Option<(Turn, OwnedSemaphorePermit)> {
+        let own = self.askers.begin(who, Instant::now())?;
+        let shared = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        Some((own, shared))
+    }
+}
+
+/// Whom to ask.
+#[derive(Default)]
+pub(crate) struct Sources {
+    /// None: those of the host, as they are at each question.
+    fixed: Vec<SocketAddr>,
+    containers: Option<Arc<dyn Containers>>,
+}
+
+impl Sources {
+    pub(crate) fn new(fixed: &[IpAddr], containers: Option<Arc<dyn Containers>>) -> Self {
+        Self {
+            fixed: fixed.iter().map(|ip| (*ip, PORT).into()).collect(),
+            containers,
         }
     }
 
-    fn list(&self) -> Vec<SocketAddr> {
+    fn name_servers(&self) -> Vec<SocketAddr> {
         if !self.fixed.is_empty() {
             return self.fixed.clone();
         }
         let text = std::fs::read_to_string(RESOLV_CONF).unwrap_or_default();
         named(&text)
+    }
+
+    /// Asks the name servers for addresses.
+    pub(crate) async fn ask(&self, name: &str, kind: Kind) -> Outcome {
+        let Ok(id) = getrandom::u32() else {
+            return Outcome::Failed;
+        };
+        let Some(question) = message::query(id as u16, name, kind) else {
+            return Outcome::Unknown;
+        };
+        match self.relay(&question).await {
+            Some(answer) => message::outcome(&answer, name, kind),
+            None => Outcome::Failed,
+        }
+    }
+
+    /// The first name server that answers.
+    async fn relay(&self, question: &[u8]) -> Option<Vec<u8>> {
+        for server in self.name_servers() {
+            if let Ok(Ok(answer)) = timeout(PATIENCE, ask(server, question)).await {
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    pub(crate) async fn container(&self, name: &str) -> Result<Vec<IpAddr>, String> {
+        match &self.containers {
+            Some(containers) => containers.of_container(name).await,
+            None => Err("nobody knows containers here".to_owned()),
+        }
+    }
+
+    /// With the network on which it was found.
+    pub(crate) async fn on_networks(
+        &self,
+        networks: &[String],
+        name: &str,
+    ) -> (Result<Vec<IpAddr>, String>, String) {
+        let Some(containers) = &self.containers else {
+            return (
+                Err("nobody knows containers here".to_owned()),
+                String::new(),
+            );
+        };
+        for network in networks {
+            match containers.on_network(network, name).await {
+                Ok(found) if found.is_empty() => {}
+                outcome => return (outcome, network.clone()),
+            }
+        }
+        (Ok(Vec::new()), String::new())
     }
 }
 
@@ -100,28 +190,42 @@ fn named(text: &str) -> Vec<SocketAddr> {
     }
 }
 
-async fn datagrams(udp: Arc<UdpSocket>, servers: Arc<NameServers>, turns: Arc<Semaphore>) {
+async fn datagrams(udp: Arc<UdpSocket>, sources: Arc<Sources>, router: Weak<Router>, turns: Turns) {
     let mut buffer = [0; MESSAGE];
     loop {
         // An error belongs to an answer that a sandbox no longer took.
         let Ok((length, asker)) = udp.recv_from(&mut buffer).await else {
             continue;
         };
-        let Ok(turn) = Arc::clone(&turns).try_acquire_owned() else {
+        let Some(turn) = turns.begin(asker.ip()) else {
             continue;
         };
-        let (udp, servers) = (Arc::clone(&udp), Arc::clone(&servers));
+        let (udp, sources, router) = (Arc::clone(&udp), Arc::clone(&sources), Weak::clone(&router));
         let question = buffer[..length].to_vec();
         tokio::spawn(async move {
-            for server in servers.list() {
-                if let Ok(Ok(answer)) = timeout(PATIENCE, ask(server, &question)).await {
-                    let _ = udp.send_to(&answer, asker).await;
-                    break;
-                }
+            let answer = match address::policy_of(asker.ip()) {
+                Some(Policy::Internet) => sources.relay(&question).await,
+                Some(Policy::Allow) => filtered(asker.ip(), &question, &sources, &router).await,
+                None => None,
+            };
+            if let Some(answer) = answer {
+                let _ = udp.send_to(&answer, asker).await;
             }
             drop(turn);
         });
     }
+}
+
+/// For a sandbox that may know some names only.
+async fn filtered(
+    asker: IpAddr,
+    question: &[u8],
+    sources: &Sources,
+    router: &Weak<Router>,
+) -> Option<Vec<u8>> {
+    let router = router.upgrade()?;
+    let names = router.names_of(asker)?;
+    names.answer(question, sources, &router).await
 }
 
 /// One question from a socket of its own: a port that nobody can guess, and answers from nobody else.
@@ -144,22 +248,24 @@ async fn ask(server: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {
     }
 }
 
-async fn connections(tcp: TcpListener, servers: Arc<NameServers>, turns: Arc<Semaphore>) {
+/// Sandboxes with the policy `allow` have no way here: their answers fit into a datagram.
+async fn connections(tcp: TcpListener, sources: Arc<Sources>, turns: Turns) {
     loop {
-        let Ok((mut asker, _)) = tcp.accept().await else {
+        let Ok((mut client, asker)) = tcp.accept().await else {
             // No descriptor left, as a rule: others are about to be free.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let Ok(turn) = Arc::clone(&turns).try_acquire_owned() else {
+        let internet = address::policy_of(asker.ip()) == Some(Policy::Internet);
+        let Some(turn) = turns.begin(asker.ip()).filter(|_| internet) else {
             continue;
         };
-        let servers = Arc::clone(&servers);
+        let sources = Arc::clone(&sources);
         tokio::spawn(async move {
-            for server in servers.list() {
+            for server in sources.name_servers() {
                 if let Ok(Ok(mut upstream)) = timeout(PATIENCE, TcpStream::connect(server)).await {
                     let _ =
-                        timeout(CONNECTION, copy_bidirectional(&mut asker, &mut upstream)).await;
+                        timeout(CONNECTION, copy_bidirectional(&mut client, &mut upstream)).await;
                     break;
                 }
             }

@@ -1,10 +1,15 @@
 //! A router that runs: its thread, which is in the namespace, and the tasks that keep it going.
 
 use std::{
+    collections::HashMap,
     fs::File,
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, mpsc},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -19,13 +24,15 @@ use warren_model::ServerId;
 
 use crate::{
     NetworkError,
-    address::{Kind, Slot, Slots},
-    destination::Destination,
-    link, namespace,
+    address::{Policy, Slot, Slots},
+    allowed::Allowed,
+    forwarder, link,
+    names::Names,
+    namespace,
     neighbours::Neighbours,
     netlink::Socket,
     program::nft,
-    resolver::{NameServers, Sockets},
+    resolver::{Sockets, Sources},
     rules, uplink,
 };
 
@@ -51,6 +58,22 @@ pub(crate) struct Router {
     jobs: mpsc::Sender<Job>,
     slots: Mutex<Slots>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// Of sandboxes with the policy `allow`, by address.
+    names: Mutex<HashMap<IpAddr, Arc<Names>>>,
+}
+
+/// What one sandbox has of the router.
+pub(crate) struct Lease {
+    slot: Slot,
+    allowed: Arc<Allowed>,
+    names: Arc<Names>,
+    forwarders: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Lease {
+    fn forwarders(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.forwarders.lock().unwrap_or_else(|e| e.into_inner())
+    }
 }
 
 impl Router {
@@ -58,7 +81,7 @@ impl Router {
     pub(crate) async fn start(
         folder: &Path,
         server: &ServerId,
-        name_servers: Vec<IpAddr>,
+        sources: Sources,
     ) -> Result<Arc<Self>, NetworkError> {
         uplink::tap_works().map_err(NetworkError::host("open", crate::program::TUN))?;
         // The rules are there before there is a way out.
@@ -71,6 +94,7 @@ impl Router {
             jobs: thread(&folder.join("net"))?,
             slots: Mutex::default(),
             tasks: Mutex::default(),
+            names: Mutex::default(),
         });
         let text = rules::router(&neighbours);
         let sockets = router
@@ -82,7 +106,7 @@ impl Router {
             .await?;
         let child = up(&router, folder).await?;
         let serving = sockets
-            .serve(Arc::new(NameServers::new(name_servers)))
+            .serve(Arc::new(sources), Arc::downgrade(&router))
             .map_err(NetworkError::host("serve names in", folder))?;
         let weak = Arc::downgrade(&router);
         router.tasks().extend(serving);
@@ -111,50 +135,92 @@ impl Router {
         namespace::remove(folder)
     }
 
-    /// Gives a sandbox a link. Destinations count for the kind `Allow` only.
+    /// Gives a sandbox a link, and what it may reach over it.
     pub(crate) async fn attach(
         &self,
         pid: u32,
-        kind: Kind,
-        destinations: &[Destination],
-    ) -> Result<Slot, NetworkError> {
+        policy: Policy,
+        allowed: Arc<Allowed>,
+    ) -> Result<Lease, NetworkError> {
         let sandbox = namespace::of_process(pid)?;
-        let slot = self.slots().take(kind)?;
-        let open = rules::allowed("add", slot, destinations);
-        let close = rules::allowed("delete", slot, destinations);
-        let outcome = self
-            .run(move |inside| {
-                nft(&open)?;
-                let attached = link::attach(&inside.socket, &inside.router, &sandbox, slot);
-                if attached.is_err() {
-                    nft(&close)?;
-                }
-                attached
-            })
-            .await;
-        match outcome {
-            Ok(()) => Ok(slot),
+        let slot = self.slots().take(policy)?;
+        let lease = Lease {
+            slot,
+            names: Arc::new(Names::new(slot, Arc::clone(&allowed))),
+            allowed,
+            forwarders: Mutex::default(),
+        };
+        if policy == Policy::Allow {
+            self.names()
+                .insert(slot.v4().into(), Arc::clone(&lease.names));
+        }
+        match self.open(&lease, sandbox).await {
+            Ok(()) => Ok(lease),
             Err(error) => {
-                self.slots().give_back(slot);
+                // The first error is the one to tell.
+                if let Err(left) = self.detach(&lease).await {
+                    tracing::warn!(error = %left, "a link that could not be made is left in part");
+                }
                 Err(error)
             }
         }
     }
 
-    /// Takes it away again.
-    pub(crate) async fn detach(
-        &self,
-        slot: Slot,
-        destinations: &[Destination],
-    ) -> Result<(), NetworkError> {
-        let close = rules::allowed("delete", slot, destinations);
+    async fn open(&self, lease: &Lease, sandbox: File) -> Result<(), NetworkError> {
+        let slot = lease.slot;
+        let open = rules::allowed("add", slot, &lease.allowed.openings);
+        let ports = lease.allowed.machine.clone();
+        let bound = self
+            .run(move |inside| {
+                nft(&open)?;
+                link::attach(&inside.socket, &inside.router, &sandbox, slot)?;
+                let bind = |port| forwarder::bind(slot, port);
+                ports.into_iter().map(bind).collect::<Result<Vec<_>, _>>()
+            })
+            .await?;
+        for listener in bound {
+            let serving = listener.serve();
+            let serving = serving.map_err(NetworkError::host("listen in", "the router"))?;
+            lease.forwarders().push(serving);
+        }
+        Ok(())
+    }
+
+    /// Takes all of it away again, as far as it is there.
+    pub(crate) async fn detach(&self, lease: &Lease) -> Result<(), NetworkError> {
+        let slot = lease.slot;
+        self.names().remove(&slot.v4().into());
+        for forwarder in lease.forwarders().drain(..) {
+            forwarder.abort();
+        }
+        let close = rules::allowed("add", slot, &lease.allowed.openings)
+            + &rules::allowed("delete", slot, &lease.allowed.openings);
+        let names = Arc::clone(&lease.names);
         self.run(move |inside| {
             link::detach(&inside.socket, slot)?;
-            nft(&close)
+            nft(&(close + &names.close()))
         })
         .await?;
         self.slots().give_back(slot);
         Ok(())
+    }
+
+    /// What the sandbox with this address may ask for; none if it may not.
+    pub(crate) fn names_of(&self, sandbox: IpAddr) -> Option<Arc<Names>> {
+        self.names().get(&sandbox).map(Arc::clone)
+    }
+
+    /// Changes the router's rules, all of it or nothing; nothing if they are for a sandbox that is closed meanwhile.
+    pub(crate) async fn change_rules(
+        &self,
+        commands: String,
+        closed: Arc<AtomicBool>,
+    ) -> Result<(), NetworkError> {
+        self.run(move |_| match closed.load(Ordering::Relaxed) {
+            true => Err(NetworkError::Closed),
+            false => nft(&commands),
+        })
+        .await
     }
 
     /// Has the thread do something, after what it was told before.
@@ -173,6 +239,10 @@ impl Router {
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn names(&self) -> MutexGuard<'_, HashMap<IpAddr, Arc<Names>>> {
+        self.names.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {

@@ -1,13 +1,13 @@
 //! The rule sets: one in the router namespace, one in the host's. Rules name no sandbox: its policy follows from its address, and that it uses no other
 //! from the router's routes. Only what the policy `allow` names is an element of a set, for as long as the sandbox lives.
 
-use std::{fmt::Write, net::IpAddr};
+use std::{fmt::Write, net::IpAddr, time::Duration};
 
 use warren_model::ServerId;
 
 use crate::{
-    address::{ALLOW_V4, ALLOW_V6, GATEWAY_V4, INTERNET_V4, INTERNET_V6, Slot},
-    destination::Destination,
+    address::{ALLOW_V4, ALLOW_V6, GATEWAY_V4, INTERNET_V4, INTERNET_V6, MACHINE_V4, Slot},
+    destination::Opening,
     neighbours::{Neighbours, Prefix},
     uplink::{LINK, UID},
 };
@@ -16,6 +16,11 @@ use crate::{
 const DENIED_V4: &str = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 168.63.129.16, 169.254.0.0/16, 172.16.0.0/12, 192.0.0.0/24, 192.88.99.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/3";
 /// Ways to IPv4 in disguise (NAT64, Teredo, 6to4); everything outside 2000::/3 is denied too.
 const DENIED_V6: &str = "2001::/32, 2002::/16";
+
+/// What no name may lead to, not even one of the owner's own zones: the machine, its links and metadata addresses.
+const NEVER_V4: &str = "0.0.0.0/8, 127.0.0.0/8, 168.63.129.16, 169.254.0.0/16, 224.0.0.0/3";
+/// The same in IPv6, IPv4 in disguise included.
+const NEVER_V6: &str = "::/8, 2001::/32, 2002::/16, fd00:ec2::254, fe80::/10, ff00::/8";
 
 /// The table of the router namespace.
 pub(crate) fn router(neighbours: &Neighbours) -> String {
@@ -29,6 +34,12 @@ table inet warren {{
   set denied6 {{ type ipv6_addr; flags interval; auto-merge; elements = {{ {DENIED_V6} }}; }}
   set allowed4 {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags interval; }}
   set allowed6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags interval; }}
+  set never4 {{ type ipv4_addr; flags interval; elements = {{ {NEVER_V4} }}; }}
+  set never6 {{ type ipv6_addr; flags interval; elements = {{ {NEVER_V6} }}; }}
+  set own4 {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags timeout; }}
+  set own6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags timeout; }}
+  set public4 {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags timeout; }}
+  set public6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags timeout; }}
   chain refuse {{
     meta l4proto tcp reject with tcp reset
     reject with icmpx type admin-prohibited
@@ -41,9 +52,17 @@ table inet warren {{
     ip6 daddr @near6 goto refuse
     accept
   }}
+  # What was open when a connection began stays so: names are open for a while only, connections of a database for hours.
   chain allow {{
+    ct state established,related accept
     ip saddr . ip daddr . meta l4proto . th dport @allowed4 accept
     ip6 saddr . ip6 daddr . meta l4proto . th dport @allowed6 accept
+    ip daddr @never4 goto refuse
+    ip6 daddr @never6 goto refuse
+    ip saddr . ip daddr . meta l4proto . th dport @own4 accept
+    ip6 saddr . ip6 daddr . meta l4proto . th dport @own6 accept
+    ip saddr . ip daddr . meta l4proto . th dport @public4 goto internet
+    ip6 saddr . ip6 daddr . meta l4proto . th dport @public6 goto internet
     goto refuse
   }}
   # A sandbox has the address to which the router has a route through its link, and no other.
@@ -72,6 +91,8 @@ table inet warren {{
     ct state established,related accept
     iifname "{LINK}" icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert }} accept
     ip saddr {INTERNET_V4} ip daddr {GATEWAY_V4} meta l4proto {{ tcp, udp }} th dport 53 accept
+    ip saddr {ALLOW_V4} ip daddr {GATEWAY_V4} udp dport 53 accept
+    ip daddr {MACHINE_V4} ip saddr . ip daddr . meta l4proto . th dport @allowed4 accept
     iifname "s*" goto refuse
   }}
   chain translate {{
@@ -104,9 +125,9 @@ pub(crate) fn near(neighbours: &Neighbours) -> String {
 }
 
 /// The command (`add` or `delete`) for what a sandbox with the policy `allow` may reach.
-pub(crate) fn allowed(command: &str, slot: Slot, destinations: &[Destination]) -> String {
+pub(crate) fn allowed(command: &str, slot: Slot, openings: &[Opening]) -> String {
     let mut text = String::new();
-    for Destination { prefix, port } in destinations {
+    for Opening { prefix, port } in openings {
         let (set, source): (_, IpAddr) = match prefix.address {
             IpAddr::V4(_) => ("allowed4", slot.v4().into()),
             IpAddr::V6(_) => ("allowed6", slot.v6().into()),
@@ -117,6 +138,61 @@ pub(crate) fn allowed(command: &str, slot: Slot, destinations: &[Destination]) -
                 "{command} element inet warren {set} {{ {source} . {}/{} . {protocol} . {port} }}",
                 prefix.address, prefix.length
             );
+        }
+    }
+    text
+}
+
+/// What a name leads to, at one port, over TCP and UDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Pin {
+    pub(crate) set: PinSet,
+    pub(crate) address: IpAddr,
+    pub(crate) port: u16,
+}
+
+/// How addresses that names lead to are judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum PinSet {
+    /// Of a name that only the owner's own can have, or of a container: private ones too.
+    Own,
+    /// Of a name that anybody may have: as with the policy `internet`.
+    Public,
+}
+
+impl Pin {
+    /// The set and the element.
+    fn elements(self, slot: Slot) -> [(&'static str, String); 2] {
+        let (set, source): (_, IpAddr) = match (self.set, self.address) {
+            (PinSet::Own, IpAddr::V4(_)) => ("own4", slot.v4().into()),
+            (PinSet::Own, IpAddr::V6(_)) => ("own6", slot.v6().into()),
+            (PinSet::Public, IpAddr::V4(_)) => ("public4", slot.v4().into()),
+            (PinSet::Public, IpAddr::V6(_)) => ("public6", slot.v6().into()),
+        };
+        let Self { address, port, .. } = self;
+        ["tcp", "udp"].map(|protocol| (set, format!("{source} . {address} . {protocol} . {port}")))
+    }
+}
+
+/// Opens these for so long from now on, also those that are open already: adding one again would not make it last.
+pub(crate) fn pin(slot: Slot, pins: &[Pin], open: Duration) -> String {
+    let mut text = unpin(slot, pins);
+    for (set, element) in pins.iter().flat_map(|pin| pin.elements(slot)) {
+        let seconds = open.as_secs().max(1);
+        let _ = writeln!(
+            text,
+            "add element inet warren {set} {{ {element} timeout {seconds}s }}"
+        );
+    }
+    text
+}
+
+/// Closes these, whether they are open still or not.
+pub(crate) fn unpin(slot: Slot, pins: &[Pin]) -> String {
+    let mut text = String::new();
+    for (set, element) in pins.iter().flat_map(|pin| pin.elements(slot)) {
+        for command in ["add", "delete"] {
+            let _ = writeln!(text, "{command} element inet warren {set} {{ {element} }}");
         }
     }
     text

@@ -36,7 +36,7 @@ pub struct FunctionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "docker")]
     pub engine: Option<String>,
-    /// What it may reach: `none` (the default), `internet`, or `allow:` with destinations.
+    /// What it may reach: `none`, `internet` (the default where the machine can enforce it), or `allow:` with destinations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "none")]
     pub network: Option<String>,

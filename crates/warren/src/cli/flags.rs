@@ -67,7 +67,7 @@ pub(super) struct FunctionFlags {
     /// What it may reach: none, or internet (no private network, no host, no metadata address) [default: internet where the server's machine can enforce it]
     #[arg(long, value_name = "POLICY")]
     network: Option<String>,
-    /// A destination that it may reach, and nothing else: ADDRESS:PORT, ADDRESS/BITS:PORT or [IPV6]:PORT; repeatable
+    /// A destination that it may reach, and nothing else: ADDRESS:PORT, ADDRESS/BITS:PORT, [IPV6]:PORT, NAME:PORT, host:PORT (the server's machine, as host.warren.internal), container:NAME:PORT or network:NAME:PORT (Docker's); repeatable
     #[arg(long = "allow", value_name = "DESTINATION", conflicts_with = "network")]
     allow: Vec<String>,
     /// Free text
