@@ -81,7 +81,6 @@ def test_the_table_has_every_attack_and_no_other():
 def test_attack(warren, client, beside, attackers, case):
     name = attackers(case)
     before = boot(client, name)
-    seen = len(log_lines(warren, name))
     calls = beside.calls
     done = call(client, name, {"attack": case.name, "other": before["request"]}, LogType="None")
     found = done.json()
@@ -97,7 +96,8 @@ def test_attack(warren, client, beside, attackers, case):
         # Lines of the whole function: a notice belongs to no call.
         pattern = re.compile(case.log.replace("ID", done.request_id))
         lines = lambda: [words for _, words in log_lines(warren, name)]
-        wait_until(lambda: any(pattern.search(words) for words in lines()[max(0, seen - 1) :] + lines()[-3000:]), 10, case.log)
+        there = lambda: any(pattern.search(words) for words in lines())
+        wait_until(there, 10, f"{case.log} in {lines()[-6:]}")
     kept = sum(file.stat().st_size for file in warren.folder.glob(f"logs/{name}/*.log"))
     assert kept <= LOG_CAP + LOG_SLACK
     # One that was ended is gone.
