@@ -22,6 +22,14 @@ def missing():
     return None if os.geteuid() == 0 else "not root"
 
 
+def lives(stat):
+    """Whether the process of a `/proc/PID/stat` is there, and more than a zombie."""
+    try:
+        return stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 class DockerDaemon:
     """Runs in a network namespace of its own, and sees what is mounted on the host later without the host seeing its mounts."""
 
@@ -54,8 +62,17 @@ class DockerDaemon:
                 time.sleep(0.1)
 
     def kill(self):
-        """As a crash would."""
+        """As a crash would. Its containerd dies with it."""
+        pid_file = self.folder / "exec/containerd/containerd.pid"
+        containerd = pathlib.Path(f"/proc/{pid_file.read_text()}/stat") if pid_file.exists() else None
         self._end(signal.SIGKILL)
+        if containerd is not None:
+            deadline = time.monotonic() + START_S
+            while lives(containerd):
+                assert time.monotonic() < deadline, self.log_tail()
+                time.sleep(0.05)
+            # Where nobody reaps it, the next daemon would take it for one that runs.
+            pid_file.unlink(missing_ok=True)
 
     def stop(self):
         """Ends it and removes all that it has: every container that it still runs, its images, its folder."""
