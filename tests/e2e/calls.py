@@ -97,7 +97,7 @@ class Neighbour:
 
     def __init__(self, client, name):
         self.client, self.name = client, name
-        self.calls = 0
+        self.seconds = []
         self.stop = threading.Event()
 
     def __enter__(self):
@@ -109,11 +109,24 @@ class Neighbour:
         self.work.join()
         assert self.calls > 0
 
+    @property
+    def calls(self):
+        """How many were answered right so far; raises what went wrong."""
+        if self.work.error is not None:
+            raise self.work.error
+        return len(self.seconds)
+
+    def times(self):
+        ordered = sorted(self.seconds)
+        at = lambda percent: 1000 * ordered[min(len(ordered) - 1, len(ordered) * percent // 100)]
+        return f"p50 {at(50):.1f} ms, p99 {at(99):.1f} ms, most {1000 * ordered[-1]:.1f} ms"
+
     def _call_on(self):
         while not self.stop.is_set():
-            event = {"do": "echo", "number": self.calls}
+            event = {"do": "echo", "number": len(self.seconds)}
+            begin = time.monotonic()
             assert answer_of(self.client, self.name, event) == event
-            self.calls += 1
+            self.seconds.append(time.monotonic() - begin)
             self.stop.wait(self.PAUSE_S)
 
 

@@ -12,8 +12,10 @@ import urllib.parse
 class Daemon(http.client.HTTPConnection):
     """A connection to the Docker daemon, local or not."""
 
-    def __init__(self):
-        self.endpoint = urllib.parse.urlsplit(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"))
+    def __init__(self, endpoint=None):
+        """The one of `DOCKER_HOST` unless another is named."""
+        endpoint = endpoint or os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+        self.endpoint = urllib.parse.urlsplit(endpoint)
         super().__init__(self.endpoint.hostname or "docker", self.endpoint.port or 2375, timeout=60)
 
     def connect(self):
@@ -24,15 +26,16 @@ class Daemon(http.client.HTTPConnection):
         self.sock.connect(self.endpoint.path)
 
 
-def docker(path, **query):
-    """Asks the daemon."""
-    connection = Daemon()
+def docker(path, method="GET", body=None, endpoint=None, **query):
+    """Asks a daemon; gives what it answers."""
+    connection = Daemon(endpoint)
     try:
-        connection.request("GET", path + "?" + urllib.parse.urlencode(query))
+        headers = {"Content-Type": "application/json"} if body else {}
+        connection.request(method, path + "?" + urllib.parse.urlencode(query), json.dumps(body) if body else None, headers)
         answer = connection.getresponse()
-        body = json.load(answer)
-        assert answer.status == 200, body
-        return body
+        text = answer.read()
+        assert answer.status in (200, 201, 204), text
+        return json.loads(text) if text else None
     finally:
         connection.close()
 
@@ -54,7 +57,8 @@ def containers(server, function=None):
     labels = [f"warren.server={server_id(server)}"]
     if function is not None:
         labels.append(f"warren.function={function}")
-    return docker("/containers/json", all=1, filters=json.dumps({"label": labels}))
+    endpoint = server.settings.get("DOCKER_HOST")
+    return docker("/containers/json", endpoint=endpoint, all=1, filters=json.dumps({"label": labels}))
 
 
 def agent_pid(container):
@@ -88,6 +92,12 @@ def _text(file):
         return ""
 
 
+def sockets(server):
+    """Sockets below a server's data folder."""
+    lines = pathlib.Path("/proc/net/unix").read_text().splitlines()[1:]
+    return [path for line in lines for path in line.split()[7:] if path.startswith(f"{server.folder}/")]
+
+
 def half_written(server):
     """Code and zips that are not whole."""
     return [str(path) for path in server.folder.glob("code/.unfinished-*")] + [
@@ -101,6 +111,7 @@ def leftovers(server):
         "containers": [container["Names"] for container in containers(server)],
         "mounts": mounts(server),
         "loop devices": loop_devices(server),
+        "sockets": sockets(server),
         "instance folders": [path.name for path in server.folder.glob("run/*")],
         "half-written": half_written(server),
     }

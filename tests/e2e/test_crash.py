@@ -11,10 +11,11 @@ from botocore.exceptions import ClientError
 import languages
 from calls import Background, answer_of, call, many_callers, wait_until
 from functions import ROLE, deploy, fresh_name, zip_of
-from host_view import containers, leftovers, log_lines, loop_devices, mounts, server_id
+from host_view import containers, docker, leftovers, log_lines, loop_devices, mounts, server_id
 from server import BINARY, Warren, free_port
 
-CRASHES = 5
+CRASHES = 3
+LONG_CRASHES = 20
 FUNCTIONS = 4
 CALLS = 16
 # What a client raises when its server is gone.
@@ -80,16 +81,46 @@ def ask(client, name, event):
         return None
 
 
-@pytest.mark.timeout(600)
-def test_killed_at_any_moment(start):
+class Others:
+    """A container of somebody else and a second server's instance on the same daemon, which no crash may touch."""
+
+    def __init__(self, server):
+        self.server = server
+        self.client = many_callers(server)
+        self.function = deploy_sleeper(self.client)
+        self.boot = answer_of(self.client, self.function)["boot"]
+
+    def __enter__(self):
+        image = containers(self.server)[0]["Image"]
+        body = {"Image": image, "Cmd": ["/bin/sleep", "3600"], "HostConfig": {"NetworkMode": "none"}}
+        self.foreign = docker("/containers/create", "POST", body, name=fresh_name("foreign"))["Id"]
+        docker(f"/containers/{self.foreign}/start", "POST")
+        return self
+
+    def __exit__(self, *_failure):
+        docker(f"/containers/{self.foreign}", "DELETE", force=1)
+
+    def assert_untouched(self):
+        assert docker(f"/containers/{self.foreign}/json")["State"]["Running"]
+        assert answer_of(self.client, self.function)["boot"] == self.boot
+        assert len(containers(self.server)) == 1 and mounts(self.server) and loop_devices(self.server)
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("crashes", [CRASHES, pytest.param(LONG_CRASHES, marks=pytest.mark.long)])
+def test_killed_at_any_moment(start, crashes):
     """SIGKILL with calls in flight on instances that run and instances that start, while code is being deployed."""
-    server = start()
+    with Others(start("other")) as others:
+        crash_again_and_again(start(), crashes, others)
+
+
+def crash_again_and_again(server, crashes, others):
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     moments = random.Random(seed)
     client = many_callers(server)
     names = [deploy_sleeper(client) for _ in range(FUNCTIONS)]
-    for crash in range(CRASHES):
+    for crash in range(crashes):
         running = [
             Background(ask, client, names[number % FUNCTIONS], {"sleep": 20, "number": number})
             for number in range(CALLS)
@@ -102,6 +133,7 @@ def test_killed_at_any_moment(start):
 
         server.start()
         assert_settles(lambda: leftovers(server), f"left over after crash {crash}")
+        others.assert_untouched()
         client = many_callers(server)
         found = functions_of(client)
         assert set(names) <= set(found)

@@ -13,6 +13,8 @@ use rustix::thread::{
     set_thread_res_gid, set_thread_res_uid,
 };
 
+use crate::filter;
+
 /// All that the child needs, prepared before the fork.
 pub(crate) struct Plan<'a> {
     /// Null-terminated; the first is the program.
@@ -44,11 +46,12 @@ enum Step {
     User,
     Capabilities,
     NoNewPrivileges,
+    Filter,
     Directory,
     Execute,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step::Session,
     Step::Descriptors,
     Step::Limits,
@@ -57,6 +60,7 @@ const STEPS: [Step; 10] = [
     Step::User,
     Step::Capabilities,
     Step::NoNewPrivileges,
+    Step::Filter,
     Step::Directory,
     Step::Execute,
 ];
@@ -95,6 +99,7 @@ impl Failure {
             Step::User => "setresuid",
             Step::Capabilities => "capset",
             Step::NoNewPrivileges => "no_new_privs",
+            Step::Filter => "seccomp",
             Step::Directory => {
                 return format!("chdir {}: {}", directory.to_string_lossy(), self.errno);
             }
@@ -160,6 +165,7 @@ unsafe fn prepare(plan: &Plan<'_>) -> Result<std::convert::Infallible, Failure> 
         Err(errno) => return Err(at(Step::Capabilities)(errno)),
     }
     set_no_new_privs(true).map_err(at(Step::NoNewPrivileges))?;
+    filter::install().map_err(at(Step::Filter))?;
     // As the runtime's user, who may not be allowed to.
     chdir(plan.directory).map_err(at(Step::Directory))?;
     // SAFETY: both arrays are null-terminated and hold C strings, by this function's contract.

@@ -4,6 +4,7 @@ mod channel;
 mod child;
 mod control;
 mod deadline;
+mod filter;
 mod frames;
 mod hardening;
 mod launch;

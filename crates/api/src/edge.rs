@@ -22,7 +22,7 @@ use warren_invoker::BusyPoll;
 
 /// Longest wait for a request's headers, an idle connection's next request included.
 const HEADER_TIME: Duration = Duration::from_secs(60);
-/// Largest request head; a larger one is answered 431 by hyper. Also the size of the read buffer.
+/// Largest request head; a larger one, or one with more than 100 headers, is answered 431 by hyper. Also the size of the read buffer.
 const HEAD_LIMIT: usize = 128 * 1024;
 /// Longest pause within a body.
 const BODY_PAUSE: Duration = Duration::from_secs(30);

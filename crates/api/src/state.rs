@@ -53,12 +53,16 @@ impl Api {
         &self.0.invoker
     }
 
-    /// Calls the invoker and counts how that ended. A call that is to be tried again, since its version was changed, is not counted.
-    pub(crate) async fn invoke(&self, invocation: Invocation) -> Result<Completed, InvokeError> {
-        let begun = Instant::now();
+    /// Calls the invoker for a request whose head came at this moment, and counts how that ended. A call that is to be tried again, since its version
+    /// was changed, is not counted.
+    pub(crate) async fn invoke(
+        &self,
+        invocation: Invocation,
+        arrived: Instant,
+    ) -> Result<Completed, InvokeError> {
         let result = self.0.invoker.invoke(invocation).await;
         if let Some(ended) = ended(&result) {
-            self.0.metrics.invocation(ended, begun.elapsed());
+            self.0.metrics.invocation(ended, arrived.elapsed());
         }
         result
     }

@@ -12,7 +12,7 @@ mod ending;
 mod gauge;
 mod init;
 
-use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
+use std::{iter, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -48,7 +48,7 @@ const OUTPUT_NEWS: Duration = Duration::from_millis(100);
 /// call, which glibc never frees: 110 to 170 bytes a call, so at most 17 MB before a new instance takes over.
 const RUNTIME_API_CALLS: u32 = 100_000;
 
-/// Pauses between tries to remove an ended instance; its resources count as used meanwhile.
+/// Pauses between tries to remove an ended instance, the last one for as long as it takes; its resources count as used meanwhile.
 const REMOVAL_PAUSES_S: [u64; 6] = [1, 2, 5, 10, 30, 60];
 
 /// Lives the life of an instance: starts it, runs calls as ordered, ends it, and tells the scheduler of each step. A panic ends the instance and nothing else.
@@ -99,14 +99,14 @@ pub(crate) async fn live(
 
 async fn remove(instance: &Instance) {
     let id = instance.sandbox.id();
-    for pause_s in REMOVAL_PAUSES_S {
+    let [.., last_s] = REMOVAL_PAUSES_S;
+    for pause_s in REMOVAL_PAUSES_S.into_iter().chain(iter::repeat(last_s)) {
         let Err(error) = instance.sandbox.kill().await else {
             return;
         };
         tracing::warn!(instance = %id, error = chain(&error), pause_s, "an ended instance could not be removed yet");
         sleep(Duration::from_secs(pause_s)).await;
     }
-    tracing::error!(instance = %id, "an ended instance could not be removed; the next start of the server will");
 }
 
 struct Instance {

@@ -171,14 +171,16 @@ pub struct Now {
 pub struct Metrics {
     invocations: [Counter; Ended::ALL.len()],
     durations: Histogram,
+    refusals: Histogram,
 }
 
 impl Metrics {
-    /// An invocation ended, after this time; that of one that was refused is not counted.
+    /// An invocation ended, after this time.
     pub fn invocation(&self, ended: Ended, duration: Duration) {
         self.invocations[ended as usize].increment();
-        if ended != Ended::Throttled {
-            self.durations.observe(duration);
+        match ended {
+            Ended::Throttled => self.refusals.observe(duration),
+            _ => self.durations.observe(duration),
         }
     }
 
@@ -201,6 +203,13 @@ impl Metrics {
             "Time from an invocation to its end, waiting and cold start included.",
         );
         self.durations.render(name, &mut page);
+        let name = "warren_refusal_duration_seconds";
+        page.head(
+            name,
+            "histogram",
+            "Time from the head of a request to its refusal with 429, waiting for an instance included.",
+        );
+        self.refusals.render(name, &mut page);
 
         page.head("warren_instances", "gauge", "Instances by state.");
         for (state, count) in [
@@ -328,6 +337,8 @@ mod tests {
             "warren_invocation_duration_seconds_bucket{le=\"+Inf\"} 2",
             "warren_invocation_duration_seconds_sum 2000.00025",
             "warren_invocation_duration_seconds_count 2",
+            "warren_refusal_duration_seconds_bucket{le=\"0.0001\"} 1",
+            "warren_refusal_duration_seconds_count 1",
             "warren_instances{state=\"idle\"} 3",
             "warren_instances_memory_bytes 134217728",
             "warren_log_dropped_bytes_total 9",

@@ -102,6 +102,9 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         logs: logs.clone(),
         settings: warren_scheduler::Settings {
             account_concurrency: warren_registry::ACCOUNT_CONCURRENCY,
+            queue_calls: settings.queue_calls,
+            queue_wait: settings.queue_wait,
+            idle_after: settings.idle_after,
             ..warren_scheduler::Settings::new(memory_mb, max_instances)
         },
         busy_poll: busy_poll(settings.busy_poll),

@@ -21,6 +21,45 @@ const BUSY_POLL_US: u32 = 100;
 /// With longer moments nearly every peer is quick, and a processor never rests.
 const MAX_BUSY_POLL_US: u32 = 1_000;
 
+/// What a number of the settings may be, with its default.
+struct Bounds {
+    key: &'static str,
+    least: u32,
+    most: u32,
+    default: u32,
+    unit: &'static str,
+}
+
+const MAX_INSTANCES: Bounds = Bounds {
+    key: "max_instances",
+    least: 1,
+    most: 10_000,
+    default: 200,
+    unit: "instances",
+};
+/// More can't come: both addresses take 2,000 connections each.
+const QUEUE_CALLS: Bounds = Bounds {
+    key: "queue_calls",
+    least: 0,
+    most: 4_000,
+    default: 1_000,
+    unit: "calls",
+};
+const QUEUE_WAIT_S: Bounds = Bounds {
+    key: "queue_wait_s",
+    least: 1,
+    most: 900,
+    default: 10,
+    unit: "seconds",
+};
+const IDLE_S: Bounds = Bounds {
+    key: "idle_s",
+    least: 1,
+    most: 86_400,
+    default: 600,
+    unit: "seconds",
+};
+
 /// Where functions are: flags of every command that opens the data folder itself.
 #[derive(Debug, Default, Args)]
 pub(crate) struct PlaceFlags {
@@ -54,9 +93,18 @@ pub(crate) struct ServeFlags {
     /// Memory for all instances together, in MB [default: 80 % of the host's]
     #[arg(long, value_name = "MB", env = "WARREN_MEMORY_MB")]
     memory_mb: Option<u64>,
-    /// Instances at the same time [default: 200]
+    /// Instances at the same time, 1 to 10000 [default: 200]
     #[arg(long, value_name = "N", env = "WARREN_MAX_INSTANCES")]
     max_instances: Option<u32>,
+    /// Calls that may wait for an instance at the same time, 0 to 4000; more are refused with 429 [default: 1000]
+    #[arg(long, value_name = "N", env = "WARREN_QUEUE_CALLS")]
+    queue_calls: Option<u32>,
+    /// How long a call may wait for an instance before it is refused with 429, in seconds, 1 to 900 [default: 10]
+    #[arg(long, value_name = "S", env = "WARREN_QUEUE_WAIT_S")]
+    queue_wait_s: Option<u32>,
+    /// How long an instance is kept without a call, in seconds, 1 to 86400 [default: 600]
+    #[arg(long, value_name = "S", env = "WARREN_IDLE_S")]
+    idle_s: Option<u32>,
     /// How long to poll for the next message of a peer that was as quick the last time, in microseconds, at most 1000; 0: never. Costs up to a whole
     /// processor; used on hosts with 2 or 3 [default: 100]
     #[arg(long, value_name = "US", env = "WARREN_BUSY_POLL_US")]
@@ -84,6 +132,9 @@ struct File {
     routes_listen: Option<SocketAddr>,
     memory_mb: Option<u64>,
     max_instances: Option<u32>,
+    queue_calls: Option<u32>,
+    queue_wait_s: Option<u32>,
+    idle_s: Option<u32>,
     busy_poll_us: Option<u32>,
     #[serde(default)]
     name_servers: Vec<IpAddr>,
@@ -106,6 +157,9 @@ pub(crate) struct Settings {
     /// None: 80 % of the host's.
     pub(crate) memory_mb: Option<u64>,
     pub(crate) max_instances: u32,
+    pub(crate) queue_calls: u32,
+    pub(crate) queue_wait: Duration,
+    pub(crate) idle_after: Duration,
     /// Zero: never.
     pub(crate) busy_poll: Duration,
     /// None: those of this machine.
@@ -158,7 +212,10 @@ impl Settings {
                 .or(file.routes_listen)
                 .unwrap_or(loopback(7071)),
             memory_mb: flags.memory_mb.or(file.memory_mb),
-            max_instances: flags.max_instances.or(file.max_instances).unwrap_or(200),
+            max_instances: MAX_INSTANCES.hold(flags.max_instances.or(file.max_instances))?,
+            queue_calls: QUEUE_CALLS.hold(flags.queue_calls.or(file.queue_calls))?,
+            queue_wait: seconds(QUEUE_WAIT_S.hold(flags.queue_wait_s.or(file.queue_wait_s))?),
+            idle_after: seconds(IDLE_S.hold(flags.idle_s.or(file.idle_s))?),
             busy_poll: busy_poll(flags.busy_poll_us.or(file.busy_poll_us))?,
             name_servers: match flags.name_servers.is_empty() {
                 true => file.name_servers,
@@ -181,6 +238,30 @@ impl File {
             None => of_data_dir(flags.data_dir.as_deref().unwrap_or(Path::new(DATA_DIR))),
         }
     }
+}
+
+impl Bounds {
+    /// What was asked for, if it is within them; the default if nothing was.
+    fn hold(&self, asked: Option<u32>) -> anyhow::Result<u32> {
+        let value = asked.unwrap_or(self.default);
+        if value < self.least || value > self.most {
+            let flag = self.key.replace('_', "-");
+            bail!(
+                "{} is {value}: give {} to {} {} (--{flag}, WARREN_{}, or {} in {FILE})",
+                self.key,
+                self.least,
+                self.most,
+                self.unit,
+                self.key.to_uppercase(),
+                self.key
+            );
+        }
+        Ok(value)
+    }
+}
+
+fn seconds(count: u32) -> Duration {
+    Duration::from_secs(count.into())
 }
 
 fn busy_poll(asked_us: Option<u32>) -> anyhow::Result<Duration> {
@@ -256,6 +337,27 @@ mod tests {
         assert_eq!(settings.max_instances, 9);
         assert_eq!(settings.place.data_dir, Path::new("/f"));
         assert_eq!(settings.routes_listen, "127.0.0.1:7071".parse().unwrap());
+    }
+
+    #[test]
+    fn numbers_are_bounded() {
+        let join = |text: &str| Settings::join(flags(), toml::from_str(text).unwrap());
+        let settings = join("").unwrap();
+        assert_eq!((settings.max_instances, settings.queue_calls), (200, 1_000));
+        assert_eq!(settings.queue_wait, Duration::from_secs(10));
+        assert_eq!(settings.idle_after, Duration::from_secs(600));
+        let settings = join("queue_calls = 0\nqueue_wait_s = 900\nidle_s = 1").unwrap();
+        assert_eq!(settings.queue_calls, 0);
+        assert_eq!(settings.queue_wait, Duration::from_secs(900));
+        for (text, words) in [
+            ("max_instances = 0", "1 to 10000 instances (--max-instances, WARREN_MAX_INSTANCES"),
+            ("queue_calls = 4001", "0 to 4000 calls (--queue-calls, WARREN_QUEUE_CALLS"),
+            ("queue_wait_s = 0", "1 to 900 seconds (--queue-wait-s, WARREN_QUEUE_WAIT_S"),
+            ("idle_s = 86401", "1 to 86400 seconds (--idle-s, WARREN_IDLE_S"),
+        ] {
+            let error = join(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(super) struct Call {
     pub(super) headers: HeaderMap,
     /// The whole body.
     pub(super) body: Bytes,
+    /// When its head had come.
+    pub(super) arrived: std::time::Instant,
     /// Also the invocation's.
     pub(super) request_id: RequestId,
 }

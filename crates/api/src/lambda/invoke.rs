@@ -50,7 +50,7 @@ pub(super) async fn invoke(api: &Api, call: Call) -> Result<Response<Body>, Lamb
             client_context: client_context.clone(),
             tail,
         };
-        match api.invoke(invocation).await {
+        match api.invoke(invocation, call.arrived).await {
             Err(InvokeError::Changed) if tries_left > 0 => {
                 target = Target::find(api, call.parameter(0), call.query.get("Qualifier"))?;
             }

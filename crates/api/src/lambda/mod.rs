@@ -29,6 +29,8 @@ mod target;
 mod updates;
 mod versions;
 
+use std::time::Instant;
+
 use axum::body::Body;
 use http::{Request, Response, request::Parts};
 use sha2::{Digest as _, Sha256};
@@ -59,10 +61,11 @@ const MAX_QUERY_FORM: usize = 64 * 1024;
 
 /// Answers any request that is not for another interface.
 pub(crate) async fn handle(api: Api, request: Request<Body>) -> Response<Body> {
+    let arrived = Instant::now();
     let request_id = RequestId::random();
     let (parts, body) = request.into_parts();
     let sts = scoped_service(&parts.headers) == Some(Service::Sts);
-    let mut response = match answer(&api, &parts, body, &request_id).await {
+    let mut response = match answer(&api, &parts, body, &request_id, arrived).await {
         Ok(response) => response,
         Err(Refusal::Auth(error)) if sts => sts::unauthenticated(&error, &request_id),
         Err(Refusal::Auth(error)) => answer::refusal(&error.into()),
@@ -95,6 +98,7 @@ async fn answer(
     parts: &Parts,
     body: Body,
     request_id: &RequestId,
+    arrived: Instant,
 ) -> Result<Response<Body>, Refusal> {
     let method = parts.method.as_str();
     let path = parts.uri.path();
@@ -138,6 +142,7 @@ async fn answer(
         query: Query::read(query),
         headers: parts.headers.clone(),
         body,
+        arrived,
         request_id: request_id.clone(),
     };
     Ok(dispatch(api, operation, call).await?)

@@ -63,7 +63,7 @@ pub(super) async fn invoke(
             trace: None,
             tail: params.tail,
         };
-        match api.invoke(invocation).await {
+        match api.invoke(invocation, begun).await {
             Err(InvokeError::Changed) if tries_left > 0 => {}
             Err(error) => return Err(error.into()),
             Ok(completed) => {

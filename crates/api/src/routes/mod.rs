@@ -14,6 +14,7 @@ use std::{
     convert::Infallible,
     future::Future,
     net::{IpAddr, SocketAddr},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -72,6 +73,7 @@ async fn answer(
     source: IpAddr,
     request_id: &RequestId,
 ) -> Result<Response<Full<Bytes>>, Refusal> {
+    let arrived = Instant::now();
     let (parts, body) = request.into_parts();
     let method = parts.method.as_str();
     let path = parts.uri.path();
@@ -131,7 +133,7 @@ async fn answer(
             tail: false,
         };
         tries_left -= 1;
-        let completed = match api.invoke(invocation).await {
+        let completed = match api.invoke(invocation, arrived).await {
             Err(InvokeError::Changed) if tries_left > 0 => {
                 snapshot = api.registry().snapshot();
                 continue;

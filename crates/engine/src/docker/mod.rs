@@ -53,6 +53,9 @@ pub struct DockerEngine {
 
 /// Most containers that are removed at the same time.
 const REMOVALS: usize = 4;
+/// Before a failed removal is tried again, the first time and at most.
+const REMOVAL_PAUSE: Duration = Duration::from_secs(1);
+const MAX_REMOVAL_PAUSE: Duration = Duration::from_secs(30);
 /// Between looks whether the agent still runs, while it is waited for.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -144,7 +147,8 @@ impl Engine for DockerEngine {
             }
             Err(error) => {
                 if let Err(left) = sandbox.kill().await {
-                    tracing::warn!(instance = %spec.instance, error = %left, "a failed start could not be cleaned up; the next start of the server will");
+                    tracing::warn!(instance = %spec.instance, error = %left, "a failed start could not be cleaned up yet");
+                    tokio::spawn(remove_later(sandbox));
                 }
                 Err(error)
             }
@@ -275,6 +279,21 @@ impl DockerEngine {
             tracing::warn!(instance = %sandbox.id, "the sandbox's cgroup was not found: its memory can't be reported");
         }
         Ok(())
+    }
+}
+
+/// Tries again until it is removed: a daemon that was away comes back.
+async fn remove_later(sandbox: Arc<DockerSandbox>) {
+    let mut pause = REMOVAL_PAUSE;
+    loop {
+        tokio::time::sleep(pause).await;
+        match sandbox.kill().await {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::debug!(instance = %sandbox.id, %error, "a failed start can't be cleaned up yet");
+            }
+        }
+        pause = (pause * 2).min(MAX_REMOVAL_PAUSE);
     }
 }
 

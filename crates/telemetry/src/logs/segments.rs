@@ -38,8 +38,8 @@ impl Segments {
         })
     }
 
-    /// Writes whole lines, in a new file where the newest is full, and removes the oldest files over the cap.
-    pub(super) fn append(&mut self, lines: &[u8], limits: &LogLimits) -> io::Result<()> {
+    /// Writes whole lines, in a new file where the newest is full, and removes the oldest files over the cap; answers their bytes.
+    pub(super) fn append(&mut self, lines: &[u8], limits: &LogLimits) -> io::Result<u64> {
         if self
             .files
             .back()
@@ -50,7 +50,7 @@ impl Segments {
             self.files.push_back((number, 0));
         }
         let Some((number, bytes)) = self.files.back_mut() else {
-            return Ok(());
+            return Ok(0);
         };
         let file = match &mut self.newest {
             Some(file) => file,
@@ -61,16 +61,18 @@ impl Segments {
         self.trim(limits)
     }
 
-    fn trim(&mut self, limits: &LogLimits) -> io::Result<()> {
+    fn trim(&mut self, limits: &LogLimits) -> io::Result<u64> {
+        let mut removed = 0;
         let mut total: u64 = self.files.iter().map(|(_, bytes)| bytes).sum();
         while total > limits.function_bytes && self.files.len() > 1 {
             let Some((number, bytes)) = self.files.pop_front() else {
                 break;
             };
             total -= bytes;
+            removed += bytes;
             remove_file(&path(&self.folder, number))?;
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// Where the files end now, oldest first.

@@ -110,6 +110,13 @@ async fn files_rotate_and_the_oldest_go() {
     assert!(files.iter().all(|(_, bytes)| *bytes < 2_000), "{files:?}");
     assert!(!files[0].0.ends_with("00000001.log"));
     let found = texts(&logs.query(&f, Query::latest(usize::MAX)).await.unwrap());
+    let (notices, found): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|text| text.starts_with("WARREN"));
+    assert!(!notices.is_empty());
+    for notice in notices {
+        assert!(notice.contains("were removed") && notice.ends_with("the latest 5000 bytes"));
+    }
     assert_eq!(found.last().unwrap(), "line 999");
     let first: usize = found[0].strip_prefix("line ").unwrap().parse().unwrap();
     assert_eq!(found.len(), 1_000 - first, "nothing is missing in between");

@@ -79,6 +79,8 @@ impl Writer {
             self.write();
             self.forget_the_unused();
         }
+        // A notice that the last round made.
+        self.write();
     }
 
     fn add(&mut self, function: &FunctionName, line: LogLine) {
@@ -132,14 +134,20 @@ impl Writer {
             if open.pending.is_empty() {
                 continue;
             }
-            if let Err(error) = open.segments.append(&open.pending, &self.limits) {
-                self.dropped.add(open.lines);
-                failures.push((function.clone(), error));
-            }
+            let appended = open.segments.append(&open.pending, &self.limits);
             open.pending.clear();
             // A burst's memory is not kept.
             open.pending.shrink_to(64 << 10);
-            open.lines = Dropped::default();
+            let lines = std::mem::take(&mut open.lines);
+            match appended {
+                Ok(0) => {}
+                // Written with what comes next.
+                Ok(removed) => format::encode(&removal(removed, &self.limits), &mut open.pending),
+                Err(error) => {
+                    self.dropped.add(lines);
+                    failures.push((function.clone(), error));
+                }
+            }
         }
         for (function, error) in failures {
             self.open.remove(&function);
@@ -189,6 +197,19 @@ impl Writer {
             tracing::warn!(%function, %error, "log lines could not be written and are dropped");
         }
     }
+}
+
+/// The line that stands for the oldest ones, which made room.
+fn removal(bytes: u64, limits: &LogLimits) -> LogLine {
+    LogLine::platform(
+        SystemTime::now(),
+        None,
+        None,
+        format!(
+            "WARREN the oldest {bytes} bytes of this log were removed: it keeps the latest {} bytes",
+            limits.function_bytes
+        ),
+    )
 }
 
 /// The line that stands for those that are missing.
