@@ -229,6 +229,7 @@ impl World {
             store: Arc::new(SqliteStore::open(&path.join("warren.db")).await.unwrap()),
             blobs: Arc::clone(&launcher.blobs),
             unpacked: Arc::clone(&launcher.unpacked),
+            ledger: Arc::new(warren_registry::Ledger::open(path).unwrap()),
             catalogue,
             preparer: Arc::clone(&launcher) as _,
             account: Account::default(),
@@ -364,7 +365,10 @@ async fn the_answer_of_a_quick_runtime_is_polled_for() {
             return;
         }
     }
-    panic!("no answer was polled for: {:?}", world.invoker.busy_poll().polls());
+    panic!(
+        "no answer was polled for: {:?}",
+        world.invoker.busy_poll().polls()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
