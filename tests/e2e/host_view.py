@@ -1,11 +1,12 @@
 """What a server has on its host, seen from outside: containers, mounts, loop devices, files, log lines."""
 
+import hashlib
 import http.client
 import json
 import os
 import pathlib
 import socket
-import sqlite3
+import tomllib
 import urllib.parse
 
 
@@ -41,20 +42,25 @@ def docker(path, method="GET", body=None, endpoint=None, **query):
 
 
 def server_id(server):
-    """The id that a server labels its containers with; None before its first start."""
-    database = server.folder / "warren.db"
-    if not database.exists():
+    """The id of the server whose database's code is in a folder; None before its first start."""
+    bound = server.folder / "server"
+    if not bound.exists():
         return None
-    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    try:
-        return connection.execute("SELECT server_id FROM meta").fetchone()[0]
-    finally:
-        connection.close()
+    return tomllib.loads(bound.read_text())["server"]
+
+
+def folder_id(server):
+    """The id that a server labels its containers with: no copy of its folder has it. None before its first start."""
+    if server_id(server) is None:
+        return None
+    folder = server.folder.resolve()
+    text = f"{server_id(server)}\n{folder}\n{folder.stat().st_ino}"
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def containers(server, function=None):
     """Containers of a server, of one function if it is named; whatever their state."""
-    labels = [f"warren.server={server_id(server)}"]
+    labels = [f"warren.server={folder_id(server)}"]
     if function is not None:
         labels.append(f"warren.function={function}")
     endpoint = server.settings.get("DOCKER_HOST")

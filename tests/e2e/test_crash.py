@@ -1,6 +1,7 @@
 """The server is killed, stopped or started beside another one: functions stay, nothing is left over, no accepted call is lost."""
 
 import random
+import shutil
 import subprocess
 import time
 
@@ -284,3 +285,20 @@ def test_two_servers_leave_each_other_alone(start):
     assert leftovers(servers[0]) == {}
     assert answer_of(clients[1], name)["boot"] == boots[1]
     assert len(containers(servers[1])) == 1 and mounts(servers[1]) and loop_devices(servers[1])
+
+
+def test_a_copied_folder_leaves_the_first_one_s_instances(start):
+    first = start("first")
+    client = many_callers(first)
+    name = deploy_sleeper(client)
+    boot = answer_of(client, name)["boot"]
+    # All that a backup would have; not the mounts of running instances.
+    shutil.copytree(first.folder, first.folder.parent / "copy", ignore=shutil.ignore_patterns("run", "lock"))
+    copy = start("copy")
+    assert server_id(copy) == server_id(first)
+    # It cleaned up, and looks again for what comes late.
+    assert containers(first) and not containers(copy)
+    assert answer_of(client, name)["boot"] == boot
+    assert answer_of(many_callers(copy), name)["boot"] != boot
+    copy.stop()
+    assert answer_of(client, name)["boot"] == boot

@@ -286,7 +286,12 @@ fn is_current(snapshot: &Snapshot, version: &Version) -> bool {
         warren_model::VersionId::Latest => entry.ready.as_ref(),
         warren_model::VersionId::Number(number) => entry.versions.get(&number),
     };
-    current.is_some_and(|current| current.revision == version.revision)
+    // Another writer may change what a revision is: its instances have the environment and the code of before.
+    current.is_some_and(|current| {
+        current.revision == version.revision
+            && current.config == version.config
+            && current.code == version.code
+    })
 }
 
 impl Core {

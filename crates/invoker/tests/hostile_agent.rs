@@ -233,6 +233,7 @@ impl World {
             store: Arc::new(SqliteStore::open(&path.join("warren.db")).await.unwrap()),
             blobs: Arc::clone(&launcher.blobs),
             unpacked: Arc::clone(&launcher.unpacked),
+            ledger: Arc::new(warren_registry::Ledger::open(path).unwrap()),
             catalogue,
             preparer: Arc::clone(&launcher) as _,
             account: Account::default(),

@@ -11,7 +11,9 @@ mod since;
 mod spec;
 
 pub use function::{CodeInfo, Deployed, Function, FunctionPage, LastUpdate, RunsOn, State};
-pub use host::{Engine, EngineList, Health, RouteEntry, RouteList, Runtime, RuntimeList};
+pub use host::{
+    Engine, EngineList, Health, HealthProblem, RouteEntry, RouteList, Runtime, RuntimeList,
+};
 pub use invoke::{
     DURATION_HEADER, InvokeOutcome, LOG_TAIL_HEADER, OUTCOME_HEADER, REQUEST_ID_HEADER,
 };

@@ -105,7 +105,17 @@ impl RegistryError {
                     .to_owned(),
             ),
             Self::Store(StoreError::Owned { holder }) => Some(format!(
-                "The database belongs to another Warren now ({holder}): this one calls functions and changes nothing any more. Ask that one, or restart this one when that one has ended."
+                "Warren lost its database: it belongs to another Warren now ({holder}), or was put back to an older state. This one calls functions and changes nothing any more. Ask that one, or restart this one when that one has ended."
+            )),
+            _ => None,
+        }
+    }
+
+    /// What clients are told where the store refuses for a reason that stays until somebody puts it right: `ServiceException`.
+    pub fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Store(StoreError::Refused { problem, .. }) => Some(format!(
+                "Warren's database does not do this: {problem}. Nothing was changed; functions can be called as before."
             )),
             Self::Store(_) | Self::Blobs(_) => self.no_room(),
             _ => None,

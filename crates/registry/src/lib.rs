@@ -3,6 +3,7 @@
 
 mod error;
 mod holds;
+mod ledger;
 mod prepare;
 mod registry;
 mod request;
@@ -14,8 +15,10 @@ mod sweep;
 
 pub use error::RegistryError;
 pub use holds::Hold;
+pub use ledger::Ledger;
 pub use prepare::{Prepare, PrepareError, Refusal};
 pub use registry::{Parts, Registry};
 pub use request::{ConfigPatch, Created, Guard, NewFunction, Publish, Updated};
 pub use reservations::ACCOUNT_CONCURRENCY;
 pub use snapshot::{Entry, NotFound, NotReady, Snapshot};
+pub use warren_store::Standing;

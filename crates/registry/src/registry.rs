@@ -10,24 +10,24 @@ mod tags;
 mod update;
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as StdMutex};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::{Mutex, MutexGuard, RwLock, watch};
+use tracing::error;
 use warren_model::{
     Account, Config, Digest, Function, FunctionName, RevisionId, Route, Tags, Timestamp, Version,
     VersionId,
 };
 use warren_package::{BlobStore, Limits, Target, Unpacked, check};
 use warren_runtimes::Catalogue;
-use warren_store::{Store, StoreError};
+use warren_store::{Damaged, Standing, Store, StoreError};
 
 use crate::holds::Holds;
-use crate::sweep::Sweep;
 use crate::{
-    ConfigPatch, Created, Entry, Guard, Hold, NewFunction, Prepare, Publish, RegistryError,
+    ConfigPatch, Created, Entry, Guard, Hold, Ledger, NewFunction, Prepare, Publish, RegistryError,
     Snapshot, Updated, states,
 };
 
@@ -39,6 +39,8 @@ pub struct Parts {
     pub blobs: Arc<dyn BlobStore>,
     /// Where their code is unpacked: the registry removes what is not needed any more.
     pub unpacked: Arc<Unpacked>,
+    /// What the removal of code remembers.
+    pub ledger: Arc<Ledger>,
     /// The languages there are.
     pub catalogue: Arc<Catalogue>,
     /// What makes versions ready to run.
@@ -64,18 +66,20 @@ struct Inner {
     turn: Mutex<()>,
     /// Set when a write failed in a way that leaves open whether it took place: the next change reads everything again first.
     doubtful: AtomicBool,
+    /// The connection to the store over which the snapshot was read: over another one, everything may be different.
+    connection: AtomicU64,
     /// The revisions that a task prepares.
     preparing: StdMutex<HashSet<RevisionId>>,
     holds: Holds,
     /// Shared by those who store zips, exclusive to the one who removes some: a zip that was found to be there must not go at that moment.
     zips: RwLock<()>,
-    sweep: Mutex<Sweep>,
 }
 
 impl Registry {
     /// Reads all functions, resumes their unfinished preparations, and removes code that nothing refers to. Must be called within tokio.
     pub async fn open(parts: Parts) -> Result<Self, RegistryError> {
         let account = Arc::new(parts.account.clone());
+        let connection = connection(parts.store.as_ref());
         let snapshot = read(parts.store.as_ref(), &account).await?;
         let inner = Arc::new(Inner {
             account,
@@ -83,10 +87,10 @@ impl Registry {
             snapshot: ArcSwap::from_pointee(snapshot),
             turn: Mutex::default(),
             doubtful: AtomicBool::new(false),
+            connection: AtomicU64::new(connection),
             preparing: StdMutex::default(),
             holds: Holds::default(),
             zips: RwLock::default(),
-            sweep: Mutex::default(),
             parts,
         });
         removal::start(&inner).await;
@@ -108,6 +112,16 @@ impl Registry {
     /// The revision of the present snapshot, whenever it changes. The snapshot is there before its revision is.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changes.subscribe()
+    }
+
+    /// How the store stands.
+    pub fn standing(&self) -> Standing {
+        self.inner.parts.store.standing()
+    }
+
+    /// Why no code is removed, if so.
+    pub fn removal_stopped(&self) -> Option<String> {
+        self.inner.parts.ledger.stopped()
     }
 
     /// Creates a function; answers while it is still being prepared.
@@ -231,7 +245,13 @@ impl Registry {
         F: Future<Output = Result<T, RegistryError>> + Send + 'static,
     {
         match tokio::spawn(change(Arc::clone(&self.inner))).await {
-            Ok(result) => result,
+            Ok(result) => {
+                if result.is_err() {
+                    let inner = &self.inner;
+                    inner.parts.ledger.refused(&inner.held(), inner.now());
+                }
+                result
+            }
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
@@ -245,11 +265,32 @@ async fn read(store: &dyn Store, account: &Arc<Account>) -> Result<Snapshot, Sto
         .into_iter()
         .map(|record| (record.function.name().clone(), Arc::new(Entry::of(record))))
         .collect();
+    let mut damaged = BTreeMap::new();
+    for found in contents.damaged {
+        let Damaged { name, problem, .. } = &found;
+        error!(
+            function = name,
+            problem,
+            "a function in the database can't be read: it is not served until that is corrected there, or it is deleted"
+        );
+        // A name that is none can't be asked for.
+        if let Ok(name) = name.parse::<FunctionName>() {
+            damaged.insert(name, found);
+        }
+    }
     Ok(Snapshot::new(
         contents.revision,
         Arc::clone(account),
         functions,
+        Arc::new(damaged),
     ))
+}
+
+/// The number of the present connection to a store.
+fn connection(store: &dyn Store) -> u64 {
+    store
+        .sightings()
+        .map_or(0, |sightings| sightings.borrow().connection)
 }
 
 /// The right to change something, and what there is.
@@ -267,7 +308,7 @@ impl Inner {
     /// Waits for the changes before.
     async fn turn(self: &Arc<Self>) -> Result<Turn<'_>, RegistryError> {
         let turn = self.turn.lock().await;
-        if self.doubtful.load(Ordering::Acquire) {
+        if self.in_doubt() {
             self.reload().await?;
         }
         Ok(Turn {
@@ -277,10 +318,29 @@ impl Inner {
         })
     }
 
-    /// Reads everything again, in the turn of the caller.
+    /// Whether the snapshot may not be what is stored.
+    fn in_doubt(&self) -> bool {
+        self.doubtful.load(Ordering::Acquire)
+            || self.connection.load(Ordering::Acquire) != connection(self.parts.store.as_ref())
+    }
+
+    /// Reads everything again, in the turn of the caller. Until that is done, what is here is in doubt.
     async fn reload(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.doubtful.store(true, Ordering::Release);
+        let connection = connection(self.parts.store.as_ref());
         let snapshot = read(self.parts.store.as_ref(), &self.account).await?;
+        let before = self.snapshot.load().revision;
+        if snapshot.revision < before {
+            self.parts.ledger.stop(&format!(
+                "the database is older than it was: its revision is {}, it was {before}",
+                snapshot.revision
+            ));
+        }
         self.show(snapshot);
+        let needed = self.needed();
+        let ledger = &self.parts.ledger;
+        ledger.changed(&needed, &HashSet::new(), self.now());
+        self.connection.store(connection, Ordering::Release);
         self.doubtful.store(false, Ordering::Release);
         // What was not known before may be in preparation.
         preparation::resume(self);
@@ -312,7 +372,12 @@ impl Inner {
         check(zip.clone(), Limits::default(), target).await?;
         let _zips = self.zips.read().await;
         let digest = self.parts.blobs.put(zip).await?;
-        Ok(self.holds.hold(digest))
+        let hold = self.holds.hold(digest);
+        // Should nothing come to refer to it, that is known to be this server's doing.
+        if !self.needed().contains(&digest) {
+            self.parts.ledger.uploaded(digest);
+        }
+        Ok(hold)
     }
 }
 
@@ -351,6 +416,16 @@ impl Turn<'_> {
     ) -> Result<(), RegistryError> {
         match stored {
             Ok(revision) => {
+                let digests = |entry: Option<&Entry>| {
+                    entry.map_or_else(HashSet::new, |entry| {
+                        let versions = entry.all_versions();
+                        versions.map(|version| version.code.digest).collect()
+                    })
+                };
+                let before = digests(self.snapshot.function(name).map(Arc::as_ref));
+                let after = digests(entry.as_ref());
+                let ledger = &self.inner.parts.ledger;
+                ledger.changed(&after, &before, self.inner.now());
                 let snapshot = self.snapshot.with(revision, name, entry.map(Arc::new));
                 self.inner.show(snapshot);
                 Ok(())

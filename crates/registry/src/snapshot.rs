@@ -5,7 +5,7 @@ use thiserror::Error;
 use warren_model::{
     Account, Function, FunctionName, Qualifier, RouteTable, State, StateReason, Version, VersionId,
 };
-use warren_store::Record;
+use warren_store::{Damaged, Record};
 
 use crate::states;
 
@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub functions: BTreeMap<FunctionName, Arc<Entry>>,
     /// Which function answers which request.
     pub routes: Arc<RouteTable<FunctionName>>,
+    /// Those that can't be read, by name.
+    pub damaged: Arc<BTreeMap<FunctionName, Damaged>>,
     account: Arc<Account>,
 }
 
@@ -35,12 +37,26 @@ pub struct Entry {
     pub versions: BTreeMap<u64, Arc<Version>>,
 }
 
-/// No such function or version.
+/// No such function or version, or one that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("Function not found: {arn}")]
 pub struct NotFound {
     /// Its ARN, qualified as it was asked for.
     pub arn: String,
+    /// Whether it is in the database, and damaged there: no fault of the client's.
+    pub damaged: bool,
+}
+
+impl NotFound {
+    /// What clients are told where it is damaged.
+    pub fn damage(&self) -> Option<String> {
+        self.damaged.then(|| {
+            format!(
+                "The database has the function {} in a form that can't be read. Warren's log names row and column: correct it there, or delete the function.",
+                self.arn
+            )
+        })
+    }
 }
 
 /// Why a call can't be made.
@@ -67,11 +83,19 @@ impl Snapshot {
         revision: u64,
         account: Arc<Account>,
         functions: BTreeMap<FunctionName, Arc<Entry>>,
+        damaged: Arc<BTreeMap<FunctionName, Damaged>>,
     ) -> Self {
-        let routes = functions
+        let well = functions
             .iter()
-            .flat_map(|(name, entry)| {
-                let routes = entry.function.routes.iter().cloned();
+            .map(|(name, entry)| (name, &entry.function.routes));
+        let routes = well
+            .chain(
+                damaged
+                    .iter()
+                    .map(|(name, damaged)| (name, &damaged.routes)),
+            )
+            .flat_map(|(name, routes)| {
+                let routes = routes.iter().cloned();
                 routes.map(move |route| (route, name.clone()))
             })
             .collect();
@@ -79,6 +103,7 @@ impl Snapshot {
             revision,
             functions,
             routes: Arc::new(routes),
+            damaged,
             account,
         }
     }
@@ -98,13 +123,19 @@ impl Snapshot {
             Some(entry) => functions.insert(name.clone(), entry),
             None => functions.remove(name),
         };
-        if !same_routes {
-            return Self::new(revision, Arc::clone(&self.account), functions);
+        let mut damaged = Arc::clone(&self.damaged);
+        let mended = damaged.contains_key(name);
+        if mended {
+            Arc::make_mut(&mut damaged).remove(name);
+        }
+        if mended || !same_routes {
+            return Self::new(revision, Arc::clone(&self.account), functions, damaged);
         }
         Self {
             revision,
             functions,
             routes: Arc::clone(&self.routes),
+            damaged,
             account: Arc::clone(&self.account),
         }
     }
@@ -148,8 +179,9 @@ impl Snapshot {
     }
 
     /// The refusal of a name, or of a name and a qualifier.
-    pub(crate) fn not_found(&self, name: &FunctionName, qualifier: Option<&Qualifier>) -> NotFound {
+    pub fn not_found(&self, name: &FunctionName, qualifier: Option<&Qualifier>) -> NotFound {
         NotFound {
+            damaged: self.damaged.contains_key(name),
             arn: match qualifier {
                 Some(qualifier) => self.account.qualified_arn(name, &qualifier.to_string()),
                 None => self.account.function_arn(name),

@@ -22,10 +22,25 @@ pub enum StoreError {
         what: String,
     },
     /// Another process owns the database.
-    #[error("the database is in use by another Warren ({holder})")]
+    #[error("the database belongs to another Warren ({holder})")]
     Owned {
         /// Who that is, as it called itself.
         holder: String,
+    },
+    /// The database is not the one that was expected. Nothing in it was changed.
+    #[error("the database is another than expected: {found}")]
+    Foreign {
+        /// What was found there.
+        found: String,
+    },
+    /// The database can be reached and does not do it, now or later, until somebody puts that right. Nothing was changed.
+    #[error("{problem}")]
+    Refused {
+        /// What is wrong, in words that hold nothing secret, and the next step.
+        problem: String,
+        /// The database's own words.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
     },
     /// A database's address that is none. The address itself is not shown: it may hold a password.
     #[error("the address of the database is not in order: {problem}")]
@@ -52,6 +67,52 @@ pub enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Unavailable(Box::new(error))
+        let code = error.as_database_error().and_then(|error| error.code());
+        match code.as_deref().and_then(refusal) {
+            Some(problem) => Self::Refused {
+                problem: problem.to_owned(),
+                source: Box::new(error),
+            },
+            None => Self::Unavailable(Box::new(error)),
+        }
     }
+}
+
+/// What does not pass by itself, by PostgreSQL's five characters (appendix A of its manual) or SQLite's number.
+fn refusal(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "53100" | "13" => "the database's disk is full: make room there",
+        "25006" => {
+            "the database takes no changes (a stand-by, or set to read-only): name the primary, or end its read-only mode"
+        }
+        "42501" => {
+            "the database's user may not do this: make it the owner of the database or of its schema"
+        }
+        "42P01" | "42703" | "42883" | "3F000" => {
+            "a table, column, function or schema of Warren's is missing in the database: put back what was removed, or restore a backup"
+        }
+        "3D000" => "there is no database of this name on that server: make it with createdb",
+        "8" => "the database's file can't be written: make it writable for this user",
+        _ => match code.get(..2)? {
+            "28" if code.len() == 5 => "the database refuses the login: look at user and password",
+            "23" if code.len() == 5 => {
+                "a rule of the database's tables forbids the change: Warren's log says which"
+            }
+            "22" if code.len() == 5 => {
+                "the database can't hold a value of the change: Warren's log says which"
+            }
+            _ => return None,
+        },
+    })
+}
+
+/// Whether the database undid the change for the sake of another one, so that the same may succeed at once.
+pub(crate) fn undone_for_another(error: &StoreError) -> bool {
+    let StoreError::Unavailable(source) = error else {
+        return false;
+    };
+    let code = source
+        .downcast_ref::<sqlx::Error>()
+        .and_then(|error| error.as_database_error()?.code());
+    matches!(code.as_deref(), Some("40001" | "40P01"))
 }

@@ -16,7 +16,7 @@ pub mod suite;
 mod tables;
 
 pub use error::StoreError;
-pub use postgres::{Address, PostgresStore};
-pub use record::{Contents, Record};
+pub use postgres::{Address, Expected, PostgresStore};
+pub use record::{Contents, Damaged, Record};
 pub use sqlite::SqliteStore;
-pub use store::Store;
+pub use store::{Sighting, Standing, Store};

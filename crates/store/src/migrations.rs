@@ -9,6 +9,13 @@ pub(crate) fn refusal(migrations: &Migrator, error: MigrateError) -> StoreError 
         MigrateError::VersionMissing(found) if found > known => {
             StoreError::NewerSchema { found, known }
         }
+        MigrateError::VersionMismatch(found) => StoreError::Refused {
+            problem: format!(
+                "the database was made by another build of Warren (its migration {found} differs): use that one, or an empty database"
+            ),
+            source: Box::new(error),
+        },
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
         error => StoreError::Unavailable(Box::new(error)),
     }
 }

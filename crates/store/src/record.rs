@@ -1,4 +1,4 @@
-use warren_model::{Function, Version};
+use warren_model::{Function, Route, Version};
 
 /// All that is stored of one function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,4 +18,17 @@ pub struct Contents {
     pub revision: u64,
     /// In the order of their names.
     pub functions: Vec<Record>,
+    /// Those of which a row can't be read, in the order of their names.
+    pub damaged: Vec<Damaged>,
+}
+
+/// A function that can't be read: another writer wrote what stands for nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// As the database has it.
+    pub name: String,
+    /// Those of its routes that can be read.
+    pub routes: Vec<Route>,
+    /// The row, the column and what is wrong with it.
+    pub problem: String,
 }

@@ -5,7 +5,7 @@ mod open;
 use std::path::Path;
 
 use async_trait::async_trait;
-use sqlx::{Row, Sqlite, SqlitePool, Transaction};
+use sqlx::{Row, SqlitePool};
 use warren_model::ServerId;
 
 use crate::backend::Backend;
@@ -31,17 +31,23 @@ impl SqliteStore {
     pub async fn close(&self) {
         self.pool.close().await;
     }
-}
 
-/// Raises the global revision as the last step of a change, and commits.
-async fn commit(mut transaction: Transaction<'static, Sqlite>) -> Result<u64, StoreError> {
-    let row =
-        sqlx::query("UPDATE meta SET revision = revision + 1 WHERE id = 1 RETURNING revision")
-            .fetch_one(&mut *transaction)
+    /// Moves everything from the write-ahead log into the file, so that the file alone is the database, and closes it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if another process reads the file.
+    pub async fn close_whole(&self) -> Result<(), StoreError> {
+        let busy: i64 = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetch_one(&self.pool)
             .await?;
-    let revision = rows::number("meta", "1", "revision", row.try_get("revision")?)?;
-    transaction.commit().await?;
-    Ok(revision)
+        if busy != 0 {
+            return Err(StoreError::Unavailable(
+                "another process reads the file; end it, and try again".into(),
+            ));
+        }
+        self.close().await;
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -53,13 +59,23 @@ impl Backend for SqliteStore {
         Ok(tables)
     }
 
-    async fn change(&self, statements: Vec<Statement>) -> Result<u64, StoreError> {
+    async fn change(&self, based_on: u64, statements: Vec<Statement>) -> Result<u64, StoreError> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let raised: Option<i64> = sqlx::query_scalar(
+            "UPDATE meta SET revision = revision + 1 WHERE id = 1 AND revision = $1 RETURNING revision",
+        )
+        .bind(i64::try_from(based_on).unwrap_or(i64::MAX))
+        .fetch_optional(&mut *transaction)
+        .await?;
+        let raised = raised.ok_or_else(|| StoreError::Conflict {
+            what: "the revision".to_owned(),
+        })?;
         for statement in &statements {
             let done = statement.query().execute(&mut *transaction).await;
             statement.judge(done.map(|done| done.rows_affected()))?;
         }
-        commit(transaction).await
+        transaction.commit().await?;
+        rows::number("meta", "1", "revision", raised)
     }
 
     async fn id(&self) -> Result<ServerId, StoreError> {

@@ -73,6 +73,14 @@ impl Statement {
         }
     }
 
+    pub(crate) fn sql(&self) -> &'static str {
+        self.sql
+    }
+
+    pub(crate) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
     /// As sqlx runs it.
     pub(crate) fn query<'q, DB: Database>(&'q self) -> Query<'q, DB, DB::Arguments>
     where

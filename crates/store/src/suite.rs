@@ -7,7 +7,7 @@ use warren_model::{
     NetworkPolicy, RevisionId, State, StateReason, Timeout, Timestamp, Version, VersionId,
 };
 
-use crate::{Record, Store, StoreError};
+use crate::{Contents, Record, Store, StoreError};
 
 /// Runs the whole suite. `open(name)` opens the store of that name, which is empty at the first time and keeps what it has afterwards.
 pub async fn all<S: Store, F: AsyncFn(&str) -> S>(open: F) {
@@ -18,6 +18,7 @@ pub async fn all<S: Store, F: AsyncFn(&str) -> S>(open: F) {
     settles_states_alone(&open("settle").await).await;
     deletes_with_belongings(&open("delete").await).await;
     refuses_conflicts_without_a_trace(&open("conflicts").await).await;
+    refuses_what_is_based_on_another_revision(&open("stale").await).await;
     keeps_its_server_id(&open, "server").await;
 }
 
@@ -82,6 +83,53 @@ pub fn function(name: &str) -> Function {
     }
 }
 
+/// Bases each change on what is there.
+struct Writer<'s, S>(&'s S);
+
+impl<S: Store> Writer<'_, S> {
+    async fn now(&self) -> u64 {
+        self.0.load().await.expect("loads").revision
+    }
+
+    async fn load(&self) -> Result<Contents, StoreError> {
+        self.0.load().await
+    }
+
+    async fn insert(&self, record: &Record) -> Result<u64, StoreError> {
+        self.0.insert(self.now().await, record).await
+    }
+
+    async fn replace(&self, f: &Function, ready: Option<&Version>) -> Result<u64, StoreError> {
+        self.0.replace(self.now().await, f, ready).await
+    }
+
+    async fn publish(
+        &self,
+        f: &Function,
+        ready: Option<&Version>,
+        version: &Version,
+    ) -> Result<u64, StoreError> {
+        self.0.publish(self.now().await, f, ready, version).await
+    }
+
+    async fn settle(
+        &self,
+        f: &Function,
+        ready: Option<&Version>,
+        versions: &[Version],
+    ) -> Result<u64, StoreError> {
+        self.0.settle(self.now().await, f, ready, versions).await
+    }
+
+    async fn delete(&self, name: &FunctionName) -> Result<u64, StoreError> {
+        self.0.delete(self.now().await, name).await
+    }
+
+    async fn delete_version(&self, name: &FunctionName, number: u64) -> Result<u64, StoreError> {
+        self.0.delete_version(self.now().await, name, number).await
+    }
+}
+
 fn function_name(name: &str) -> FunctionName {
     name.parse().expect("a name")
 }
@@ -94,7 +142,7 @@ fn record(name: &str) -> Record {
     }
 }
 
-async fn stored<S: Store>(store: &S) -> Vec<Record> {
+async fn stored<S: Store>(store: &Writer<'_, S>) -> Vec<Record> {
     store.load().await.expect("loads").functions
 }
 
@@ -129,8 +177,8 @@ async fn keeps_everything<S: Store, F: AsyncFn(&str) -> S>(open: &F, name: &str)
         versions: Vec::new(),
     };
     let store = open(name).await;
-    assert_eq!(store.insert(&full).await.expect("inserts"), 1);
-    assert_eq!(store.insert(&bare).await.expect("inserts"), 2);
+    assert_eq!(store.insert(0, &full).await.expect("inserts"), 1);
+    assert_eq!(store.insert(1, &bare).await.expect("inserts"), 2);
     drop(store);
     let contents = open(name).await.load().await.expect("loads");
     assert_eq!(contents.revision, 2);
@@ -138,6 +186,7 @@ async fn keeps_everything<S: Store, F: AsyncFn(&str) -> S>(open: &F, name: &str)
 }
 
 async fn replaces_whole_functions<S: Store>(store: &S) {
+    let store = &Writer(store);
     store.insert(&record("f")).await.expect("inserts");
     let mut changed = function("f");
     changed.latest.config.description = "changed".to_owned();
@@ -162,6 +211,7 @@ async fn replaces_whole_functions<S: Store>(store: &S) {
 }
 
 async fn publishes_once<S: Store>(store: &S) {
+    let store = &Writer(store);
     store.insert(&record("f")).await.expect("inserts");
     let one = version("f", VersionId::Number(1));
     let mut function = function("f");
@@ -183,6 +233,7 @@ async fn publishes_once<S: Store>(store: &S) {
 }
 
 async fn settles_states_alone<S: Store>(store: &S) {
+    let store = &Writer(store);
     let published = version("f", VersionId::Number(1));
     let mut whole = record("f");
     whole.versions = vec![published.clone()];
@@ -204,6 +255,7 @@ async fn settles_states_alone<S: Store>(store: &S) {
 }
 
 async fn deletes_with_belongings<S: Store>(store: &S) {
+    let store = &Writer(store);
     let mut whole = record("f");
     whole.versions = vec![
         version("f", VersionId::Number(1)),
@@ -225,6 +277,7 @@ async fn deletes_with_belongings<S: Store>(store: &S) {
 }
 
 async fn refuses_conflicts_without_a_trace<S: Store>(store: &S) {
+    let store = &Writer(store);
     store.insert(&record("f")).await.expect("inserts");
     store.insert(&record("g")).await.expect("inserts");
     let before = store.load().await.expect("loads");
@@ -262,6 +315,21 @@ async fn refuses_conflicts_without_a_trace<S: Store>(store: &S) {
         assert!(
             matches!(result, Err(StoreError::Conflict { .. })),
             "{case}: {result:?}"
+        );
+    }
+    assert_eq!(store.load().await.expect("loads"), before);
+}
+
+/// A change says what it was computed from: what was read since, or will only be, is not it.
+async fn refuses_what_is_based_on_another_revision<S: Store>(store: &S) {
+    store.insert(0, &record("f")).await.expect("inserts");
+    store.insert(1, &record("g")).await.expect("inserts");
+    let before = store.load().await.expect("loads");
+    for based_on in [0, 1, 3] {
+        let result = store.replace(based_on, &function("f"), None).await;
+        assert!(
+            matches!(result, Err(StoreError::Conflict { .. })),
+            "{based_on}: {result:?}"
         );
     }
     assert_eq!(store.load().await.expect("loads"), before);

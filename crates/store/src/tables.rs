@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use warren_model::{Function, Route, Tags, Timestamp, Version, VersionId};
 
 use crate::rows::{self, READY, VersionRow};
-use crate::{Contents, Record, StoreError};
+use crate::{Contents, Damaged, Record, StoreError};
 
 /// The rows, as they were at one moment.
 #[derive(Debug)]
@@ -77,24 +77,57 @@ struct Versions {
 }
 
 impl Tables {
+    /// What the rows stand for. A row that stands for nothing damages its function, and no other.
     pub(crate) fn into_contents(self) -> Result<Contents, StoreError> {
-        let mut versions = versions(self.versions)?;
-        let mut routes = routes(self.routes)?;
+        let mut versions = by_function(self.versions, |row| &row.function);
+        let mut routes = by_function(self.routes, |row| &row.function);
         let mut tags = tags(self.tags);
-        let mut functions = Vec::new();
+        let (mut functions, mut damaged) = (Vec::new(), Vec::new());
         for row in self.functions {
-            let of_function = versions.remove(&row.name).unwrap_or_default();
-            let routes = routes.remove(&row.name).unwrap_or_default();
-            let tags = tags.remove(&row.name).unwrap_or_default();
-            functions.push(record(row, of_function, routes, tags)?);
+            let name = row.name.clone();
+            let versions = versions.remove(&name).unwrap_or_default();
+            let tags = tags.remove(&name).unwrap_or_default();
+            let routes = routes.remove(&name).unwrap_or_default();
+            let routes: Vec<_> = routes.iter().map(RouteRow::route).collect();
+            let read = routes.iter().filter_map(|route| route.as_ref().ok());
+            let read = read.cloned().collect();
+            let record = (|| {
+                let routes = routes.into_iter().collect::<Result<_, StoreError>>()?;
+                record(row, self::versions(versions)?, routes, tags)
+            })();
+            match record {
+                Ok(record) => functions.push(record),
+                Err(error) => damaged.push(Damaged {
+                    name,
+                    routes: read,
+                    problem: error.to_string(),
+                }),
+            }
         }
         // Not left to the database: each sorts texts in its own way.
         functions.sort_by(|a, b| a.function.name().cmp(b.function.name()));
+        damaged.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Contents {
             revision: rows::number("meta", "1", "revision", self.revision)?,
             functions,
+            damaged,
         })
     }
+}
+
+impl RouteRow {
+    fn route(&self) -> Result<Route, StoreError> {
+        let text = format!("{} {}", self.method, self.path);
+        rows::parse("routes", &text, "path", &text)
+    }
+}
+
+fn by_function<R>(rows: Vec<R>, function: impl Fn(&R) -> &String) -> HashMap<String, Vec<R>> {
+    let mut found: HashMap<String, Vec<R>> = HashMap::new();
+    for row in rows {
+        found.entry(function(&row).clone()).or_default().push(row);
+    }
+    found
 }
 
 fn record(
@@ -125,29 +158,19 @@ fn record(
     })
 }
 
-fn versions(rows: Vec<VersionRow>) -> Result<HashMap<String, Versions>, StoreError> {
-    let mut found: HashMap<String, Versions> = HashMap::new();
+/// The versions of one function.
+fn versions(rows: Vec<VersionRow>) -> Result<Versions, StoreError> {
+    let mut found = Versions::default();
     for row in rows {
-        let of_function = found.entry(row.function.clone()).or_default();
         let ready = row.version == READY;
         let version = row.into_version()?;
         match version.id {
-            _ if ready => of_function.ready = Some(version),
-            VersionId::Latest => of_function.latest = Some(version),
+            _ if ready => found.ready = Some(version),
+            VersionId::Latest => found.latest = Some(version),
             id @ VersionId::Number(_) => {
-                of_function.published.insert(id, version);
+                found.published.insert(id, version);
             }
         }
-    }
-    Ok(found)
-}
-
-fn routes(rows: Vec<RouteRow>) -> Result<HashMap<String, Vec<Route>>, StoreError> {
-    let mut found: HashMap<String, Vec<Route>> = HashMap::new();
-    for row in rows {
-        let text = format!("{} {}", row.method, row.path);
-        let route = rows::parse("routes", &text, "path", &text)?;
-        found.entry(row.function).or_default().push(route);
     }
     Ok(found)
 }

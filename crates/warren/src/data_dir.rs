@@ -1,16 +1,33 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, anyhow, bail};
 use rustix::fs::{FlockOperation, flock};
-use warren_model::ServerId;
+use serde::{Deserialize, Serialize};
+use warren_model::{Digest, ServerId};
 
-/// The file that names the server, and so the database, whose code is in the folder.
+/// The file that says which database's code is in the folder.
 const SERVER: &str = "server";
+/// Of a folder's own id, hexadecimal.
+const ID_DIGITS: usize = 24;
+
+/// Which database's code is in a folder, and as of when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Bound {
+    /// The id of the server that the database belongs to.
+    pub(crate) server: String,
+    /// Where it is, for people.
+    #[serde(default)]
+    pub(crate) database: Option<String>,
+    /// The last revision that was seen there: a lower one is an older state.
+    #[serde(default)]
+    pub(crate) revision: u64,
+}
 
 /// The data folder, locked for this process until it ends.
 #[derive(Debug)]
@@ -77,29 +94,58 @@ impl DataDir {
         Ok(boot)
     }
 
-    /// Binds the folder to the database of this server: its code is that of these functions, and code that no function refers to is removed.
-    pub(crate) fn bind(&self, server: &ServerId) -> anyhow::Result<()> {
-        match self.bound()? {
-            Some(bound) if bound == server.as_str() => Ok(()),
-            Some(_) => Err(self.elsewhere()),
-            None => self.replace(SERVER, server.as_str()),
-        }
+    /// Binds the folder to this database as it is now, whole or not at all.
+    pub(crate) fn bind(&self, bound: &Bound) -> anyhow::Result<()> {
+        let text = toml::to_string(bound).context("could not write down the database")?;
+        self.replace(SERVER, text.trim_end())
     }
 
-    /// The server that the folder is bound to.
-    pub(crate) fn bound(&self) -> anyhow::Result<Option<String>> {
+    /// The database that the folder is bound to.
+    pub(crate) fn bound(&self) -> anyhow::Result<Option<Bound>> {
         let path = self.file(SERVER);
-        match fs::read_to_string(&path) {
-            Ok(bound) => Ok(Some(bound.trim().to_owned())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).with_context(|| format!("could not read {}", path.display())),
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(error).with_context(|| format!("could not read {}", path.display()));
+            }
+        };
+        if !text.contains('=') {
+            // As it was written before revisions were.
+            return Ok(Some(Bound {
+                server: text.trim().to_owned(),
+                database: None,
+                revision: 0,
+            }));
         }
+        let bound = toml::from_str(&text).with_context(|| {
+            format!(
+                "{} does not say which database's code is here; put it back, or remove it if the database is certainly the right one",
+                path.display()
+            )
+        })?;
+        Ok(Some(bound))
+    }
+
+    /// An id of this folder that no copy of it has: of where it is, and of the folder itself.
+    pub(crate) fn id(&self, server: &ServerId) -> anyhow::Result<ServerId> {
+        let folder = fs::metadata(&self.path)
+            .with_context(|| format!("could not look at {}", self.path.display()))?;
+        let of = format!("{server}\n{}\n{}", self.path.display(), folder.ino());
+        let digest = Digest::of(of.as_bytes()).to_string();
+        Ok(ServerId::new(
+            digest.chars().take(ID_DIGITS).collect::<String>(),
+        ))
     }
 
     /// The refusal of a database that is not the folder's.
-    pub(crate) fn elsewhere(&self) -> anyhow::Error {
+    pub(crate) fn elsewhere(&self, bound: &Bound) -> anyhow::Error {
+        let place = bound.database.as_deref().map_or_else(
+            || "another database".to_owned(),
+            |place| format!("another database, which was {place}"),
+        );
         anyhow!(
-            "the data folder {} holds the code of functions in another database. Use that one (--database), move the functions with              'warren migrate' first, or choose another folder with --data-dir. Whoever knows that the code is not needed removes {}",
+            "the data folder {} holds the code of functions in {place}. Use that one (--database), move the functions with 'warren migrate' first, or choose another folder with --data-dir. Whoever knows that the code is not needed removes {}",
             self.path.display(),
             self.file(SERVER).display()
         )
@@ -190,13 +236,39 @@ mod tests {
     }
 
     #[test]
-    fn the_code_of_one_database_is_not_another_s() {
+    fn the_folder_remembers_its_database() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::open(folder.path()).unwrap();
-        let server = ServerId::random();
-        data.bind(&server).unwrap();
-        data.bind(&server).unwrap();
-        let error = data.bind(&ServerId::random()).unwrap_err().to_string();
+        assert_eq!(data.bound().unwrap(), None);
+        let bound = Bound {
+            server: "abc".to_owned(),
+            database: Some("postgres://ada@db:5432/warren".to_owned()),
+            revision: 7,
+        };
+        data.bind(&bound).unwrap();
+        assert_eq!(data.bound().unwrap(), Some(bound.clone()));
+        let error = data.elsewhere(&bound).to_string();
         assert!(error.contains("warren migrate"), "{error}");
+        assert!(error.contains("ada@db"), "{error}");
+        // As an earlier Warren wrote it.
+        fs::write(folder.path().join(SERVER), "abc\n").unwrap();
+        assert_eq!(data.bound().unwrap().unwrap().server, "abc");
+        fs::write(folder.path().join(SERVER), "server = ").unwrap();
+        assert!(data.bound().is_err());
+    }
+
+    #[test]
+    fn a_copy_of_a_folder_has_an_id_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (here, copy) = (folder.path().join("here"), folder.path().join("copy"));
+        let server = ServerId::random();
+        let id = |path: &Path| DataDir::open(path).unwrap().id(&server).unwrap();
+        let first = id(&here);
+        assert_eq!(id(&here), first);
+        assert_ne!(id(&copy), first);
+        // In place of the first, as a restored backup is.
+        fs::rename(&here, folder.path().join("away")).unwrap();
+        fs::rename(&copy, &here).unwrap();
+        assert_ne!(id(&here), first);
     }
 }

@@ -7,9 +7,11 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use warren_store::{Address, PostgresStore, SqliteStore, Store};
+use warren_model::ServerId;
+use warren_registry::Ledger;
+use warren_store::{Address, Expected, PostgresStore, SqliteStore, Store, StoreError};
 
-use crate::data_dir::DataDir;
+use crate::data_dir::{Bound, DataDir};
 
 /// The file of SQLite in the data folder.
 const FILE: &str = "warren.db";
@@ -42,34 +44,66 @@ impl Database {
         }
     }
 
-    /// Opens it as this server's own.
-    pub(crate) async fn open(&self, data: &DataDir, node: &str) -> anyhow::Result<Arc<dyn Store>> {
-        let store: Arc<dyn Store> = match self {
-            Self::Sqlite => {
-                if data.bound()?.is_some() && !has_sqlite(data) {
-                    return Err(data.elsewhere());
+    /// Opens it as this server's own, if the data folder has its code. One that is older than it was when the folder was last used stops the removal of
+    /// code.
+    pub(crate) async fn open(
+        &self,
+        data: &DataDir,
+        node: &str,
+        ledger: &Ledger,
+    ) -> anyhow::Result<Arc<dyn Store>> {
+        let bound = data.bound()?;
+        let store: Arc<dyn Store> = match (self, &bound) {
+            (Self::Sqlite, Some(bound)) if !has_sqlite(data) => return Err(data.elsewhere(bound)),
+            (Self::Sqlite, _) => Arc::new(open_sqlite(data).await?),
+            (Self::Postgres(_), _) if has_sqlite(data) => bail!(
+                "the data folder {} holds the code of functions in SQLite: move them with 'warren migrate' first (also to go on with a move that was cut off), or choose another folder with --data-dir",
+                data.path().display()
+            ),
+            (Self::Postgres(address), Some(bound)) => {
+                let id = ServerId::new(bound.server.clone());
+                match open_postgres(address, data, node, Expected::Of(&id)).await {
+                    Err(error) if is_foreign(&error) => return Err(data.elsewhere(bound)),
+                    opened => Arc::new(opened?),
                 }
-                Arc::new(open_sqlite(data).await?)
             }
-            Self::Postgres(address) => {
-                // A folder from before folders were bound to their database.
-                if data.bound()?.is_none() && has_sqlite(data) {
-                    let sqlite = open_sqlite(data).await?;
-                    data.bind(&sqlite.server_id().await?)?;
-                    sqlite.close().await;
-                }
-                Arc::new(open_postgres(address, data, node).await?)
+            (Self::Postgres(address), None) => {
+                Arc::new(open_postgres(address, data, node, Expected::Any).await?)
             }
         };
-        if data.bound()?.is_none() && !store.load().await?.functions.is_empty() {
-            tracing::warn!(
+        let server = store.server_id().await?;
+        let contents = store.load().await?;
+        match &bound {
+            Some(bound) if bound.server != server.as_str() => return Err(data.elsewhere(bound)),
+            Some(bound) if bound.revision > contents.revision => ledger.stop(&format!(
+                "the database is older than the data folder: its revision is {}, the last one seen was {}",
+                contents.revision, bound.revision
+            )),
+            None if !contents.functions.is_empty() => tracing::warn!(
                 data = %data.path().display(),
                 "the database has functions whose code may not be here: copy the data folder that they were served from"
-            );
+            ),
+            _ => {}
         }
-        data.bind(&store.server_id().await?)?;
+        data.bind(&self.bound(&server, contents.revision))?;
         Ok(store)
     }
+
+    /// What a data folder remembers of it.
+    pub(crate) fn bound(&self, server: &ServerId, revision: u64) -> Bound {
+        Bound {
+            server: server.to_string(),
+            database: Some(self.to_string()),
+            revision,
+        }
+    }
+}
+
+/// Whether it is another database than the one that was expected.
+fn is_foreign(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Foreign { .. })))
 }
 
 impl fmt::Display for Database {
@@ -94,13 +128,14 @@ pub(crate) async fn open_postgres(
     address: &Address,
     data: &DataDir,
     node: &str,
+    expected: Expected<'_>,
 ) -> anyhow::Result<PostgresStore> {
     let holder = format!(
         "process {} on {node}, data folder {}",
         std::process::id(),
         data.path().display()
     );
-    PostgresStore::open(address, &holder)
+    PostgresStore::open(address, &holder, expected)
         .await
         .with_context(|| format!("could not open the database {address}"))
 }
@@ -125,6 +160,7 @@ pub(crate) fn aside(data: &DataDir) -> anyhow::Result<PathBuf> {
 /// Puts the file of SQLite, which must be closed, aside.
 pub(crate) fn put_sqlite_aside(data: &DataDir, aside: &Path) -> anyhow::Result<()> {
     std::fs::rename(data.file(FILE), aside)
+        .and_then(|()| std::fs::File::open(data.path())?.sync_all())
         .with_context(|| format!("could not rename {} to {MOVED}", data.file(FILE).display()))
 }
 

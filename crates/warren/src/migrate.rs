@@ -1,7 +1,7 @@
 //! `warren migrate`: moves the functions of a data folder from SQLite to PostgreSQL. Their code stays in the folder.
 
 use anyhow::{Context, bail};
-use warren_store::Store;
+use warren_store::{Expected, Store};
 
 use crate::{
     data_dir::DataDir,
@@ -35,22 +35,30 @@ async fn run(place: Place) -> anyhow::Result<()> {
     let aside = database::aside(&data)?;
     let from = database::open_sqlite(&data).await?;
     let (contents, server) = (from.load().await?, from.server_id().await?);
-    let to = database::open_postgres(address, &data, &serve::node_name()).await?;
+    if let Some(damaged) = contents.damaged.first() {
+        bail!(
+            "the function {} can't be moved: {}. Correct or delete it first",
+            damaged.name,
+            damaged.problem
+        );
+    }
+    let node = serve::node_name();
+    let expected = Expected::EmptyOrOf(&server);
+    let to = database::open_postgres(address, &data, &node, expected).await?;
     let there = to.load().await?;
-    match there.functions.len() {
-        0 => {
-            to.fill(&contents, &server).await?;
-        }
+    match there.functions.len() + there.damaged.len() {
+        0 => to.fill(&contents, &server).await?,
         // An earlier move that was cut off behind its commit.
-        _ if there.functions == contents.functions && to.server_id().await? == server => {}
+        _ if there == contents => {}
         count => {
             bail!("the database {address} has {count} functions already: move into an empty one")
         }
     }
-    data.bind(&server)?;
-    from.close().await;
     to.close().await;
+    // From here on the functions are in both, the same; which one counts is decided by the file's name.
+    from.close_whole().await?;
     database::put_sqlite_aside(&data, &aside)?;
+    data.bind(&place.database.bound(&server, contents.revision))?;
     println!(
         "moved {} functions to {address}; {} is what they were before, and is not used any more",
         contents.functions.len(),

@@ -21,7 +21,7 @@ use warren_invoker::{Builds, BusyPoll, Engines, Invoker, Launcher};
 use warren_model::{Account, Timestamp};
 use warren_network::Network;
 use warren_package::{FileBlobs, Unpacked};
-use warren_registry::Registry;
+use warren_registry::{Ledger, Registry};
 use warren_runtimes::{Catalogue, Kit, Trees};
 use warren_telemetry::FunctionLogs;
 
@@ -32,6 +32,9 @@ use crate::{data_dir::DataDir, settings::Settings};
 const DRAIN: Duration = Duration::from_secs(25);
 /// How long calls whose instance was ended at the stop may take to be answered.
 const ANSWER: Duration = Duration::from_secs(2);
+
+/// Revisions of the database are written down no more often than this.
+const REMEMBER: Duration = Duration::from_secs(1);
 
 /// Runs the server until a signal ends it.
 pub(crate) fn serve(settings: Settings) -> anyhow::Result<()> {
@@ -57,9 +60,12 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let stop = stop_signal()?;
 
     let node = node_name();
-    let store = settings.place.database.open(&data, &node).await?;
+    let ledger = Ledger::open(data.path()).context("could not read which code is not needed")?;
+    let database = &settings.place.database;
+    let store = database.open(&data, &node, &ledger).await?;
+    let server = store.server_id().await?;
     let owner = Owner {
-        server: store.server_id().await?,
+        server: data.id(&server)?,
         node,
         boot: data.raise_boot()?,
     };
@@ -89,6 +95,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         store,
         blobs: Arc::clone(&launcher.blobs),
         unpacked: Arc::clone(&launcher.unpacked),
+        ledger: Arc::new(ledger),
         catalogue,
         preparer: Arc::clone(&launcher) as _,
         account: account.clone(),
@@ -109,7 +116,13 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         },
         busy_poll: busy_poll(settings.busy_poll),
     });
-    let api = Api::new(registry, invoker.clone(), keys, account);
+    let data = Arc::new(data);
+    let remember = {
+        let (data, database) = (Arc::clone(&data), settings.place.database.clone());
+        move |revision| data.bind(&database.bound(&server, revision))
+    };
+    tokio::spawn(remember_revisions(registry.clone(), remember.clone()));
+    let api = Api::new(registry.clone(), invoker.clone(), keys, account);
     let control = tokio::spawn(warren_api::serve_control(
         listener,
         api.clone(),
@@ -149,8 +162,28 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     let control = control.await.context("the control address ended badly");
     let routes = routes.await.context("the routes address ended badly");
+    remember(registry.snapshot().revision)?;
     logs.flush().await?;
     control.and(routes)
+}
+
+/// Writes down which revision of the database was seen last, soon after it was.
+async fn remember_revisions(
+    registry: Registry,
+    remember: impl Fn(u64) -> anyhow::Result<()> + Clone + Send + 'static,
+) {
+    let mut changes = registry.changes();
+    while changes.changed().await.is_ok() {
+        tokio::time::sleep(REMEMBER).await;
+        let (remember, revision) = (remember.clone(), *changes.borrow_and_update());
+        let written = tokio::task::spawn_blocking(move || remember(revision)).await;
+        if let Ok(Err(error)) = written {
+            tracing::warn!(
+                error = chain(error),
+                "the revision could not be written down"
+            );
+        }
+    }
 }
 
 /// The instances that were asked for, or as many as the limit of open files allows.

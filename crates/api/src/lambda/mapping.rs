@@ -74,7 +74,10 @@ impl From<RegistryError> for LambdaError {
                         retry_after_s: Some(OUTAGE_RETRY_AFTER_S),
                         ..Self::new(Code::ServiceUnavailableException, message)
                     },
-                    None => logged,
+                    None => match error.refusal() {
+                        Some(message) => Self::new(Code::ServiceException, message),
+                        None => logged,
+                    },
                 }
             }
         }
@@ -83,7 +86,10 @@ impl From<RegistryError> for LambdaError {
 
 impl From<NotFound> for LambdaError {
     fn from(missing: NotFound) -> Self {
-        Self::new(Code::ResourceNotFoundException, missing.to_string())
+        match missing.damage() {
+            Some(damage) => Self::new(Code::ServiceException, damage),
+            None => Self::new(Code::ResourceNotFoundException, missing.to_string()),
+        }
     }
 }
 
@@ -186,6 +192,7 @@ fn internal(error: &dyn std::error::Error) -> LambdaError {
 #[cfg(test)]
 mod tests {
     use warren_model::{Digest, State, StateReason, Timeout};
+    use warren_store::StoreError;
 
     use super::*;
 
@@ -194,6 +201,15 @@ mod tests {
     fn every_error_has_lambda_s_code() {
         let missing = || NotFound {
             arn: "arn:f".to_owned(),
+            damaged: false,
+        };
+        let damaged = NotFound {
+            damaged: true,
+            ..missing()
+        };
+        let full = StoreError::Refused {
+            problem: "the disk is full".to_owned(),
+            source: "inner words".into(),
         };
         let pending = NotReady::NotActive {
             state: State::Failed,
@@ -204,7 +220,17 @@ mod tests {
         };
         let invalid = |value| Timeout::new(value).map(|_| ()).map_err(RegistryError::from);
         let route = || "GET /a".parse().unwrap();
-        let cases: [(LambdaError, Code, &str); 20] = [
+        let cases: [(LambdaError, Code, &str); 22] = [
+            (
+                NotReady::NotFound(damaged).into(),
+                Code::ServiceException,
+                "can't be read",
+            ),
+            (
+                RegistryError::Store(full).into(),
+                Code::ServiceException,
+                "the disk is full",
+            ),
             (
                 invalid(0).unwrap_err().into(),
                 Code::ValidationException,
@@ -348,7 +374,7 @@ mod tests {
 
     #[test]
     fn an_outage_of_the_store_passes() {
-        let outage = warren_store::StoreError::Unavailable("secret".into());
+        let outage = StoreError::Unavailable("secret".into());
         let error = LambdaError::from(RegistryError::Store(outage));
         assert_eq!(error.code, Code::ServiceUnavailableException);
         assert_eq!(error.retry_after_s, Some(OUTAGE_RETRY_AFTER_S));

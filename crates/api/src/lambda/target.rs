@@ -30,8 +30,8 @@ impl Target {
         }
         let snapshot = api.registry().snapshot();
         let Some(entry) = snapshot.functions.get(&named.name) else {
-            let arn = arn(account, &named.name, named.qualifier.as_ref());
-            return Err(LambdaError::no_function(&arn));
+            let missing = snapshot.not_found(&named.name, named.qualifier.as_ref());
+            return Err(missing.into());
         };
         Ok(Self {
             entry: Arc::clone(entry),

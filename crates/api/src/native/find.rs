@@ -22,8 +22,11 @@ impl Found {
         let named = FunctionRef::parse(text, api.account())?.with_qualifier(qualifier)?;
         let snapshot = api.registry().snapshot();
         let foreign = named.foreign_account.is_some() || named.foreign_region.is_some();
-        if foreign || snapshot.function(&named.name).is_none() {
+        if foreign {
             return Err(missing(text));
+        }
+        if snapshot.function(&named.name).is_none() {
+            return Err(absent(&snapshot, &named.name, text));
         }
         Ok(Self {
             name: named.name,
@@ -65,8 +68,16 @@ pub(super) fn entry(api: &Api, text: &str) -> Result<Arc<Entry>, Refusal> {
         Ok(name) => snapshot
             .function(&name)
             .cloned()
-            .ok_or_else(|| missing(text)),
+            .ok_or_else(|| absent(&snapshot, &name, text)),
         Err(invalid) => Err(qualified(api, &snapshot, text).unwrap_or_else(|| invalid.into())),
+    }
+}
+
+/// The refusal of a function that is not in the snapshot: there is none, or it can't be read.
+fn absent(snapshot: &Snapshot, name: &FunctionName, text: &str) -> Refusal {
+    match snapshot.version(name, None) {
+        Err(found) if found.damaged => found.into(),
+        _ => missing(text),
     }
 }
 

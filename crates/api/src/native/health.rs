@@ -1,5 +1,6 @@
 use axum::{Json as Answer, extract::State};
-use warren_model::native::Health;
+use warren_model::native::{Health, HealthProblem};
+use warren_registry::{Registry, Standing};
 
 use crate::state::Api;
 
@@ -15,10 +16,50 @@ pub(super) async fn health(State(api): State<Api>) -> Answer<Health> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         revision: snapshot.revision,
         functions: snapshot.functions.len(),
+        problems: problems(api.registry()),
     })
 }
 
 /// `GET /healthz`: the same, where load balancers and supervisors look for it.
 pub(crate) async fn healthz(api: State<Api>) -> Answer<Health> {
     health(api).await
+}
+
+/// Without names, addresses and causes: whoever may ask, may be anyone. The log has them.
+fn problems(registry: &Registry) -> Vec<HealthProblem> {
+    let problem = |part: &str, found: String, next_step: &str| HealthProblem {
+        part: part.to_owned(),
+        found,
+        next_step: next_step.to_owned(),
+    };
+    let mut problems = Vec::new();
+    match registry.standing() {
+        Standing::Ours => {}
+        Standing::Away(_) => problems.push(problem(
+            "database",
+            "away: functions are called as before, changes are refused".to_owned(),
+            "see that it runs and can be reached; Warren goes on by itself, and its log has the cause",
+        )),
+        Standing::Lost(_) => problems.push(problem(
+            "database",
+            "lost to another Warren, or put back to an older state: functions are called as before, changes are refused".to_owned(),
+            "see who owns it (Warren's log names it), then end that one and restart this one",
+        )),
+    }
+    let damaged = registry.snapshot().damaged.len();
+    if damaged > 0 {
+        problems.push(problem(
+            "functions",
+            format!("{damaged} can't be read from the database and are not served"),
+            "correct the rows that Warren's log names, or delete the functions",
+        ));
+    }
+    if let Some(why) = registry.removal_stopped() {
+        problems.push(problem(
+            "code removal",
+            format!("stopped: {why}"),
+            "see that the database is the right one and complete, or put it back; then remove 'removal-stopped' in the data folder",
+        ));
+    }
+    problems
 }

@@ -126,6 +126,9 @@ impl From<BodyError> for Refusal {
 
 impl From<NotFound> for Refusal {
     fn from(missing: NotFound) -> Self {
+        if let Some(damage) = missing.damage() {
+            return Self::new(Kind::Internal, damage);
+        }
         // The last part of an ARN is what people call a function.
         let named = missing
             .arn
@@ -210,7 +213,10 @@ impl From<RegistryError> for Refusal {
                         ..Self::new(Kind::Unavailable, detail)
                             .next(format!("Try again in {OUTAGE_RETRY_AFTER_S} s."))
                     },
-                    None => logged,
+                    None => match error.refusal() {
+                        Some(detail) => Self::new(Kind::Internal, detail),
+                        None => logged,
+                    },
                 }
             }
         }

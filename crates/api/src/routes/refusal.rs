@@ -113,6 +113,10 @@ impl Refusal {
 
     pub(super) fn not_ready(error: &NotReady) -> Self {
         match error {
+            NotReady::NotFound(missing) if missing.damaged => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Internal Server Error: the function can't be read from the database.",
+            ),
             // The route's snapshot had the function, so it was deleted this moment.
             NotReady::NotFound(_) => Self::new(
                 StatusCode::NOT_FOUND,

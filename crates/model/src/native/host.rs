@@ -97,4 +97,19 @@ pub struct Health {
     pub revision: u64,
     /// How many there are.
     pub functions: usize,
+    /// What is not as it should be while calls are taken; no more than anybody may know.
+    #[serde(default)]
+    pub problems: Vec<HealthProblem>,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HealthProblem {
+    /// `database`, `functions` or `code removal`.
+    #[schema(example = "database")]
+    pub part: String,
+    /// How it is.
+    pub found: String,
+    /// What mends it.
+    pub next_step: String,
 }

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
 use warren_model::{
-    Code, Function, RevisionId, State, Version, VersionId, engine_from_tags, routes_from_tags,
-    validate_tags,
+    Code, Function, FunctionName, RevisionId, State, Version, VersionId, engine_from_tags,
+    routes_from_tags, validate_tags,
 };
 use warren_store::Record;
 
 use super::{Inner, preparation};
-use crate::{Created, Entry, NewFunction, RegistryError, reservations, routes, states};
+use crate::{Created, Entry, NewFunction, RegistryError, Snapshot, reservations, routes, states};
 
 impl Inner {
     pub(super) async fn create(
@@ -29,9 +29,7 @@ impl Inner {
         }
         let routes = routes::distinct(routes.into_iter().chain(routes_from_tags(&tags)?));
         // Before the work of keeping a zip; for certain below.
-        if self.snapshot.load().function(&name).is_some() {
-            return Err(RegistryError::AlreadyExists { name });
-        }
+        free(&self.snapshot.load(), &name)?;
         self.admit(&config).await?;
         let size = zip.len() as u64;
         let target = self.target(&config.runtime)?;
@@ -71,12 +69,14 @@ impl Inner {
         };
 
         let turn = self.turn().await?;
-        if turn.snapshot.function(&name).is_some() {
-            return Err(RegistryError::AlreadyExists { name });
-        }
+        free(&turn.snapshot, &name)?;
         reservations::check(&turn.snapshot, None, reserved_concurrency)?;
         routes::check(&turn.snapshot, &name, &record.function.routes)?;
-        let stored = self.parts.store.insert(&record).await;
+        let stored = self
+            .parts
+            .store
+            .insert(turn.snapshot.revision, &record)
+            .await;
         let entry = Entry::of(record);
         let created = Created {
             function: Arc::clone(&entry.function),
@@ -85,5 +85,16 @@ impl Inner {
         turn.commit(&name, stored, Some(entry))?;
         preparation::begin(&self, &created.function.latest, hold);
         Ok(created)
+    }
+}
+
+/// Whether a name is free.
+fn free(snapshot: &Snapshot, name: &FunctionName) -> Result<(), RegistryError> {
+    if snapshot.damaged.contains_key(name) {
+        return Err(snapshot.not_found(name, None).into());
+    }
+    match snapshot.function(name) {
+        None => Ok(()),
+        Some(_) => Err(RegistryError::AlreadyExists { name: name.clone() }),
     }
 }

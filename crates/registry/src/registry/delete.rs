@@ -12,10 +12,16 @@ impl Inner {
         version: Option<VersionId>,
     ) -> Result<(), RegistryError> {
         let turn = self.turn().await?;
+        let based_on = turn.snapshot.revision;
+        // One that can't be read can be deleted: that is a way to mend it.
+        if version.is_none() && turn.snapshot.damaged.contains_key(name) {
+            let stored = self.parts.store.delete(based_on, name).await;
+            return turn.commit(name, stored, None);
+        }
         let entry = turn.entry(name)?;
         match version {
             None => {
-                let stored = self.parts.store.delete(name).await;
+                let stored = self.parts.store.delete(based_on, name).await;
                 turn.commit(name, stored, None)
             }
             Some(VersionId::Latest) => Err(Invalid::parameter(
@@ -26,7 +32,11 @@ impl Inner {
             Some(VersionId::Number(number)) => {
                 turn.snapshot
                     .version(name, Some(&Qualifier::Version(VersionId::Number(number))))?;
-                let stored = self.parts.store.delete_version(name, number).await;
+                let stored = self
+                    .parts
+                    .store
+                    .delete_version(based_on, name, number)
+                    .await;
                 let mut rest = Entry::clone(&entry);
                 rest.versions.remove(&number);
                 turn.commit(name, stored, Some(rest))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 use warren_model::{Function, RevisionId, Version};
+use warren_store::StoreError;
 
 use super::Inner;
 use crate::{Hold, PrepareError, RegistryError, states};
@@ -40,6 +41,9 @@ pub(super) fn begin(inner: &Arc<Inner>, latest: &Version, hold: Hold) {
         }
         // Without its end the function could never be updated again.
         while let Err(failure) = inner.settle(&latest, &result).await {
+            if let RegistryError::Store(StoreError::Owned { holder }) = &failure {
+                return error!(function = %latest.function, holder, "the end of a preparation can't be stored any more");
+            }
             error!(function = %latest.function, error = ?failure, "can't store the end of a preparation");
             tokio::time::sleep(RETRY).await;
         }
@@ -94,10 +98,16 @@ impl Inner {
             })
             .collect();
         let mut changed = entry.with(function, None);
+        let based_on = turn.snapshot.revision;
         let stored = self
             .parts
             .store
-            .settle(&changed.function, changed.ready_apart(), &published)
+            .settle(
+                based_on,
+                &changed.function,
+                changed.ready_apart(),
+                &published,
+            )
             .await;
         for version in published {
             changed.put(Arc::new(version));

@@ -47,7 +47,11 @@ impl Inner {
         function.next_version += 1;
         let version = states::publish(latest, number, request.description);
         let ready = entry.ready_apart();
-        let stored = self.parts.store.publish(&function, ready, &version).await;
+        let stored = self
+            .parts
+            .store
+            .publish(turn.snapshot.revision, &function, ready, &version)
+            .await;
         let version = Arc::new(version);
         let changed = entry.with(function, Some(&version));
         turn.commit(name, stored, Some(changed))?;

@@ -90,7 +90,7 @@ impl Inner {
         let stored = self
             .parts
             .store
-            .replace(&function, entry.ready_apart())
+            .replace(turn.snapshot.revision, &function, entry.ready_apart())
             .await;
         let changed = entry.with(function, None);
         let function = Arc::clone(&changed.function);

@@ -130,18 +130,26 @@ impl Inner {
     ) -> Result<(Arc<Function>, Updated), RegistryError> {
         let name = function.name().clone();
         let ready = entry.ready.as_deref();
+        let based_on = turn.snapshot.revision;
         let known = publish
             .then(|| entry.last_published())
             .flatten()
             .filter(|version| states::same_content(&function.latest, version))
             .cloned();
         let (stored, published) = match publish && known.is_none() {
-            false => (self.parts.store.replace(&function, ready).await, known),
+            false => (
+                self.parts.store.replace(based_on, &function, ready).await,
+                known,
+            ),
             true => {
                 let number = function.next_version;
                 function.next_version += 1;
                 let version = states::publish(&function.latest, number, None);
-                let stored = self.parts.store.publish(&function, ready, &version).await;
+                let stored = self
+                    .parts
+                    .store
+                    .publish(based_on, &function, ready, &version)
+                    .await;
                 (stored, Some(Arc::new(version)))
             }
         };

@@ -1,16 +1,17 @@
 -- Functions and all that belongs to them. Times are milliseconds since 1970-01-01 UTC, sizes are in the unit that the name ends with.
 
 -- One row. The revision is raised once by every transaction that changes a function, whoever makes it; changed_in is the last of them.
--- The epoch is raised by every server that becomes the owner: one with an older epoch may not write any more.
+-- owner is a random id that every server writes which takes the database: one that finds another id there may not write any more. No counter, since a
+-- restored backup would repeat it. holder says who that is, for people.
 CREATE TABLE meta (
     id         INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     revision   BIGINT  NOT NULL,
     changed_in TEXT,
     server_id  TEXT,
-    epoch      BIGINT  NOT NULL,
+    owner      TEXT    NOT NULL,
     holder     TEXT    NOT NULL
 );
-INSERT INTO meta (id, revision, epoch, holder) VALUES (1, 0, 0, '');
+INSERT INTO meta (id, revision, owner, holder) VALUES (1, 0, '', '');
 
 CREATE TABLE functions (
     name                 TEXT   NOT NULL PRIMARY KEY,
@@ -64,7 +65,8 @@ CREATE TABLE tags (
     PRIMARY KEY (function, key)
 );
 
--- Raises the revision at the first change of a transaction and tells it to those who listen, when the transaction is committed.
+-- Raises the revision at the first change of a transaction and tells it to those who listen, when the transaction is committed. Before the change: everybody
+-- locks the row of meta first and rows of functions after it, so that two writers wait for each other and never in a circle.
 CREATE FUNCTION warren_changed() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path FROM CURRENT
@@ -83,11 +85,11 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER warren_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON functions
+CREATE TRIGGER warren_changed BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON functions
     FOR EACH STATEMENT EXECUTE FUNCTION warren_changed();
-CREATE TRIGGER warren_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON versions
+CREATE TRIGGER warren_changed BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON versions
     FOR EACH STATEMENT EXECUTE FUNCTION warren_changed();
-CREATE TRIGGER warren_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON routes
+CREATE TRIGGER warren_changed BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON routes
     FOR EACH STATEMENT EXECUTE FUNCTION warren_changed();
-CREATE TRIGGER warren_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON tags
+CREATE TRIGGER warren_changed BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON tags
     FOR EACH STATEMENT EXECUTE FUNCTION warren_changed();

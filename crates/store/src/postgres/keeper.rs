@@ -8,8 +8,8 @@ use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
 
 use super::session::Session;
-use super::tenure::{Standing, Tenure};
-use crate::StoreError;
+use super::tenure::Tenure;
+use crate::{Standing, StoreError};
 
 /// Between two tries to reach a database that is away.
 const RETRY: Duration = Duration::from_millis(250);
@@ -19,8 +19,8 @@ pub(super) fn start(session: Session, tenure: Arc<Tenure>) -> AbortHandle {
 }
 
 async fn keep(mut session: Session, tenure: Arc<Tenure>) {
-    loop {
-        let cause = causes(&watch(&mut session, &tenure).await);
+    for connection in 0.. {
+        let cause = causes(&watch(&mut session, connection, &tenure).await);
         warn!(
             cause,
             "the database is away: functions are called as before, changes are refused until it is back"
@@ -37,22 +37,22 @@ async fn keep(mut session: Session, tenure: Arc<Tenure>) {
 }
 
 /// Looks at the database at each notice and at least once a second; gives why that is not possible any more.
-async fn watch(session: &mut Session, tenure: &Tenure) -> StoreError {
+async fn watch(session: &mut Session, connection: u64, tenure: &Tenure) -> StoreError {
     loop {
-        if let Err(error) = look(session, tenure).await {
+        if let Err(error) = look(session, connection, tenure).await {
             return error;
         }
     }
 }
 
-async fn look(session: &mut Session, tenure: &Tenure) -> Result<(), StoreError> {
+async fn look(session: &mut Session, connection: u64, tenure: &Tenure) -> Result<(), StoreError> {
     let mark = session.mark().await?;
-    let (before, now) = tenure.met(&mark);
+    let (before, now) = tenure.met(&mark, connection);
     if before != now {
         match &now {
             Standing::Lost(holder) => error!(
                 holder,
-                "another Warren took the database: this one calls functions and changes nothing any more"
+                "the database is lost: another Warren took it, or an older state was put in its place. This one calls functions as it knows them and changes nothing any more, until it is restarted"
             ),
             Standing::Ours => info!("the database is back"),
             Standing::Away(_) => {}

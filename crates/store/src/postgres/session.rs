@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::time::{Instant, timeout};
+use warren_model::ServerId;
 
 use super::tenure::{Mark, Tenure};
 use crate::{StoreError, migrations};
@@ -22,28 +23,46 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Longest wait for a connection, and for an answer to a small question.
 const ANSWER: Duration = Duration::from_secs(3);
 /// A change is noticed after this time even if no notice of it comes.
-const POLL: Duration = Duration::from_millis(800);
-/// The server notices within some 15 s that this host vanished, and frees the lock. Without effect on a Unix socket.
-const KEEPALIVE: [(&str, &str); 3] = [
+pub(super) const POLL: Duration = Duration::from_millis(800);
+const LIMITS: [(&str, &str); 5] = [
+    // The server notices within some 15 s that this host vanished, and frees the lock. Without effect on a Unix socket.
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "2"),
+    ("tcp_user_timeout", "15000"),
+    // Migrations wait for no one longer than that; in milliseconds.
+    ("lock_timeout", "5000"),
 ];
+
+/// What the database must be, or else nothing in it is changed.
+#[derive(Debug, Clone, Copy)]
+pub enum Expected<'e> {
+    /// Any one.
+    Any,
+    /// The one of this server.
+    Of(&'e ServerId),
+    /// One without functions, or with those of this server.
+    EmptyOrOf(&'e ServerId),
+}
 
 /// A connection with the notices of changes, and perhaps the lock.
 pub(super) struct Session {
     options: PgConnectOptions,
     listener: PgListener,
+    poll: Duration,
     locked: bool,
 }
 
 impl Session {
-    /// Takes the database: lock, migrations, and an epoch of its own.
+    /// Takes the database, if it is the one expected: lock, migrations, and a mark of its own.
     pub(super) async fn begin(
         options: &PgConnectOptions,
         holder: &str,
+        expected: Expected<'_>,
+        poll: Duration,
     ) -> Result<(Self, Tenure), StoreError> {
-        let mut session = Self::open(options).await?;
+        let mut session = Self::open(options, poll).await?;
+        session.examine(expected).await?;
         let begun = Instant::now();
         while !session.lock().await? {
             if begun.elapsed() > TAKING {
@@ -55,36 +74,79 @@ impl Session {
             }
             tokio::time::sleep(RETRY).await;
         }
+        // Again: the one who held it may have changed it.
+        session.examine(expected).await?;
         MIGRATIONS
             .run(&mut session.listener)
             .await
             .map_err(|error| migrations::refusal(&MIGRATIONS, error))?;
-        let mark: Mark = sqlx::query_as(
-            "UPDATE meta SET epoch = epoch + 1, holder = $1 WHERE id = 1 RETURNING revision, epoch, holder",
+        let take = sqlx::query_as(
+            "UPDATE meta SET owner = gen_random_uuid()::text, holder = $1 WHERE id = 1 RETURNING revision, owner, holder",
         )
         .bind(holder)
-        .fetch_one(&mut session.listener)
-        .await?;
+        .fetch_one(&mut session.listener);
+        let mark: Mark = answered(take).await?;
         Ok((session, Tenure::new(&mark)))
+    }
+
+    /// Looks whether the database is the one expected; changes nothing.
+    async fn examine(&mut self, expected: Expected<'_>) -> Result<(), StoreError> {
+        let schema = sqlx::query_scalar("SELECT current_schema()").fetch_one(&mut self.listener);
+        let schema: Option<String> = answered(schema).await?;
+        if schema.is_none() {
+            return Err(StoreError::Refused {
+                problem: "the database has none of the schemas of its search_path: make it with CREATE SCHEMA, or correct `options` in the address".to_owned(),
+                source: "current_schema() is null".into(),
+            });
+        }
+        let there = sqlx::query_scalar(
+            "SELECT to_regclass(quote_ident(current_schema()) || '.meta') IS NOT NULL",
+        )
+        .fetch_one(&mut self.listener);
+        let (server, functions): (Option<String>, i64) = match answered(there).await? {
+            true => {
+                let found = sqlx::query_as(
+                    "SELECT server_id, (SELECT count(*) FROM functions) FROM meta WHERE id = 1",
+                )
+                .fetch_one(&mut self.listener);
+                answered(found).await?
+            }
+            false => (None, 0),
+        };
+        let fits = match expected {
+            Expected::Any => true,
+            Expected::Of(id) => server.as_deref() == Some(id.as_str()),
+            Expected::EmptyOrOf(id) => functions == 0 || server.as_deref() == Some(id.as_str()),
+        };
+        match fits {
+            true => Ok(()),
+            false => Err(StoreError::Foreign {
+                found: match server {
+                    Some(server) => format!("{functions} functions of the server {server}"),
+                    None => "no functions of any server".to_owned(),
+                },
+            }),
+        }
     }
 
     /// Another connection in place of one that was lost; the lock is still to be taken.
     pub(super) async fn again(&self) -> Result<Self, StoreError> {
-        Self::open(&self.options).await
+        Self::open(&self.options, self.poll).await
     }
 
-    async fn open(options: &PgConnectOptions) -> Result<Self, StoreError> {
+    async fn open(options: &PgConnectOptions, poll: Duration) -> Result<Self, StoreError> {
         // A pool of its own: a connection that went wrong, and what it holds, ends with it.
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(ANSWER)
-            .connect_lazy_with(options.clone().options(KEEPALIVE));
+            .connect_lazy_with(options.clone().options(LIMITS));
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         answered(listener.listen(CHANNEL)).await?;
         Ok(Self {
             options: options.clone(),
             listener,
+            poll,
             locked: false,
         })
     }
@@ -120,14 +182,14 @@ impl Session {
 
     /// The row `meta` now.
     pub(super) async fn mark(&mut self) -> Result<Mark, StoreError> {
-        let mark = sqlx::query_as("SELECT revision, epoch, holder FROM meta WHERE id = 1")
+        let mark = sqlx::query_as("SELECT revision, owner, holder FROM meta WHERE id = 1")
             .fetch_one(&mut self.listener);
         answered(mark).await
     }
 
     /// Waits for the notice of a change, or as long as none is needed. A notice carries the revision; the row is what counts.
     pub(super) async fn news(&mut self) -> Result<(), StoreError> {
-        match timeout(POLL, self.listener.try_recv()).await {
+        match timeout(self.poll, self.listener.try_recv()).await {
             Err(_) => Ok(()),
             Ok(Ok(Some(_))) => {
                 // One look answers all the notices that are there.

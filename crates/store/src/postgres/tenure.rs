@@ -1,74 +1,70 @@
 //! What this process knows of its ownership.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use tokio::sync::watch;
 
-use crate::StoreError;
+use crate::{Sighting, Standing, StoreError};
 
 /// The row `meta` at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub(super) struct Mark {
     pub(super) revision: i64,
-    /// Raised by each owner.
-    pub(super) epoch: i64,
+    /// The random id of the last owner.
+    pub(super) owner: String,
     /// The last owner, for people.
     pub(super) holder: String,
 }
 
-/// How the database stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// It is ours.
-    Ours,
-    /// It can't be reached.
-    Away(String),
-    /// Another process took it while it could not be reached.
-    Lost(String),
-}
-
-/// The ownership of a database under one epoch.
+/// The ownership of a database under one id.
 #[derive(Debug)]
 pub(super) struct Tenure {
-    epoch: i64,
-    /// The last revision that was read or written here: what the program believes.
-    believed: AtomicI64,
-    /// The last revision that was seen, whoever raised it.
-    seen: watch::Sender<u64>,
+    owner: String,
+    /// What was seen last, whoever wrote it.
+    seen: watch::Sender<Sighting>,
     standing: RwLock<Standing>,
 }
 
 impl Tenure {
     pub(super) fn new(mark: &Mark) -> Self {
         Self {
-            epoch: mark.epoch,
-            believed: AtomicI64::new(mark.revision),
-            seen: watch::Sender::new(u64::try_from(mark.revision).unwrap_or_default()),
+            owner: mark.owner.clone(),
+            seen: watch::Sender::new(Sighting {
+                revision: revision(mark),
+                connection: 0,
+            }),
             standing: RwLock::new(Standing::Ours),
         }
     }
 
-    pub(super) fn revisions(&self) -> watch::Receiver<u64> {
+    pub(super) fn sightings(&self) -> watch::Receiver<Sighting> {
         self.seen.subscribe()
     }
 
-    /// Refuses at once what would only wait for a database that is known to be away.
-    pub(super) fn reachable(&self) -> Result<(), StoreError> {
+    /// Refuses at once what would only wait for a database that is known to be away, and everything once it is lost.
+    pub(super) fn usable(&self) -> Result<(), StoreError> {
         match self.standing() {
+            Standing::Ours => Ok(()),
             Standing::Away(why) => Err(StoreError::Unavailable(why.into())),
-            Standing::Ours | Standing::Lost(_) => Ok(()),
+            Standing::Lost(holder) => Err(StoreError::Owned { holder }),
         }
     }
 
-    /// Refuses a change under an epoch that is over, or of something that another writer changed meanwhile.
-    pub(super) fn admit(&self, mark: &Mark) -> Result<(), StoreError> {
-        if mark.epoch != self.epoch {
-            return Err(StoreError::Owned {
-                holder: mark.holder.clone(),
-            });
+    /// Refuses what another process owns by now: the database is lost then.
+    pub(super) fn own(&self, mark: &Mark) -> Result<(), StoreError> {
+        if mark.owner == self.owner {
+            return Ok(());
         }
-        match mark.revision == self.believed.load(Ordering::Acquire) {
+        self.stand(Standing::Lost(mark.holder.clone()));
+        Err(StoreError::Owned {
+            holder: mark.holder.clone(),
+        })
+    }
+
+    /// Refuses a change of what another process owns, or of something that another writer changed since it was read at `based_on`.
+    pub(super) fn admit(&self, mark: &Mark, based_on: u64) -> Result<(), StoreError> {
+        self.own(mark)?;
+        match revision(mark) == based_on {
             true => Ok(()),
             false => Err(StoreError::Conflict {
                 what: "the revision".to_owned(),
@@ -76,26 +72,20 @@ impl Tenure {
         }
     }
 
-    /// Everything was read at this revision.
-    pub(super) fn read(&self, revision: i64) {
-        self.believed.store(revision, Ordering::Release);
-    }
-
-    /// A change of ours has this revision.
-    pub(super) fn wrote(&self, revision: u64) {
-        self.read(i64::try_from(revision).unwrap_or(i64::MAX));
-    }
-
-    /// The database answered; gives how it stood before and stands now.
-    pub(super) fn met(&self, mark: &Mark) -> (Standing, Standing) {
-        let now = match mark.epoch == self.epoch {
-            true => Standing::Ours,
-            false => Standing::Lost(mark.holder.clone()),
+    /// The database answered on this connection, which is counted; gives how it stood before and stands now.
+    pub(super) fn met(&self, mark: &Mark, connection: u64) -> (Standing, Standing) {
+        let sighting = Sighting {
+            revision: revision(mark),
+            connection,
         };
-        let revision = u64::try_from(mark.revision).unwrap_or_default();
+        // Seen first: whoever finds the database ours again knows that it is another connection.
         self.seen
-            .send_if_modified(|seen| std::mem::replace(seen, revision) != revision);
-        (self.stand(now.clone()), now)
+            .send_if_modified(|seen| std::mem::replace(seen, sighting) != sighting);
+        let before = match mark.owner == self.owner {
+            true => self.stand(Standing::Ours),
+            false => self.stand(Standing::Lost(mark.holder.clone())),
+        };
+        (before, self.standing())
     }
 
     /// The database can't be reached.
@@ -103,62 +93,80 @@ impl Tenure {
         self.stand(Standing::Away(why));
     }
 
+    /// Gives how it stood before. What is lost stays lost.
     fn stand(&self, now: Standing) -> Standing {
         let mut standing = self
             .standing
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *standing, now)
+        match *standing {
+            Standing::Lost(_) => standing.clone(),
+            _ => std::mem::replace(&mut *standing, now),
+        }
     }
 
-    fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> Standing {
         let standing = self.standing.read();
         standing.unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// One that can't be is 0: reading everything names it.
+fn revision(mark: &Mark) -> u64 {
+    u64::try_from(mark.revision).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn mark(revision: i64, epoch: i64) -> Mark {
+    fn mark(revision: i64, owner: &str) -> Mark {
         Mark {
             revision,
-            epoch,
+            owner: owner.to_owned(),
             holder: "someone".to_owned(),
         }
     }
 
     #[test]
-    fn a_change_needs_the_epoch_and_the_revision() {
-        let tenure = Tenure::new(&mark(4, 7));
-        assert!(tenure.admit(&mark(4, 7)).is_ok());
+    fn a_change_needs_the_owner_and_the_revision_that_it_was_computed_from() {
+        let tenure = Tenure::new(&mark(4, "us"));
+        assert!(tenure.admit(&mark(4, "us"), 4).is_ok());
+        for other in [3, 5] {
+            assert!(matches!(
+                tenure.admit(&mark(other, "us"), 4),
+                Err(StoreError::Conflict { .. })
+            ));
+        }
+        assert!(tenure.usable().is_ok());
         assert!(matches!(
-            tenure.admit(&mark(5, 7)),
-            Err(StoreError::Conflict { .. })
-        ));
-        assert!(matches!(
-            tenure.admit(&mark(4, 8)),
+            tenure.admit(&mark(4, "them"), 4),
             Err(StoreError::Owned { .. })
         ));
-        tenure.wrote(5);
-        assert!(tenure.admit(&mark(5, 7)).is_ok());
+        assert!(matches!(tenure.usable(), Err(StoreError::Owned { .. })));
+    }
+
+    #[test]
+    fn what_is_lost_stays_lost() {
+        let tenure = Tenure::new(&mark(4, "us"));
+        tenure.met(&mark(4, "them"), 1);
+        tenure.away("cut".to_owned());
+        let (_, now) = tenure.met(&mark(4, "us"), 2);
+        assert_eq!(now, Standing::Lost("someone".to_owned()));
     }
 
     #[test]
     fn only_what_is_away_is_refused_at_once() {
-        let tenure = Tenure::new(&mark(1, 1));
+        let tenure = Tenure::new(&mark(1, "us"));
         tenure.away("cut".to_owned());
-        assert!(matches!(
-            tenure.reachable(),
-            Err(StoreError::Unavailable(_))
-        ));
-        let (before, now) = tenure.met(&mark(2, 1));
+        assert!(matches!(tenure.usable(), Err(StoreError::Unavailable(_))));
+        let (before, now) = tenure.met(&mark(2, "us"), 1);
         assert_eq!(
             (before, now),
             (Standing::Away("cut".to_owned()), Standing::Ours)
         );
-        assert!(tenure.reachable().is_ok());
-        assert_eq!(*tenure.revisions().borrow(), 2);
+        assert!(tenure.usable().is_ok());
+        let seen = *tenure.sightings().borrow();
+        assert_eq!((seen.revision, seen.connection), (2, 1));
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use self::server::Server;
 use super::*;
-use crate::{Record, Store, suite};
+use crate::{Damaged, Record, Store, suite};
 
 fn record(name: &str) -> Record {
     Record {
@@ -12,6 +12,10 @@ fn record(name: &str) -> Record {
         ready: None,
         versions: Vec::new(),
     }
+}
+
+async fn open(address: &Address, holder: &str) -> Result<PostgresStore, StoreError> {
+    PostgresStore::open(address, holder, Expected::Any).await
 }
 
 /// Waits for what comes soon.
@@ -38,7 +42,7 @@ async fn passes_the_suite() {
             "1" => server.address(&name),
             _ => server.database(&name),
         };
-        PostgresStore::open(&address, "the suite").await.unwrap()
+        open(&address, "the suite").await.unwrap()
     })
     .await;
 }
@@ -49,17 +53,36 @@ async fn refuses_a_newer_schema_and_names_damaged_rows() {
         return;
     };
     let address = server.database("w");
-    let store = PostgresStore::open(&address, "a").await.unwrap();
-    store.insert(&record("f")).await.unwrap();
-    server.sql("w", "UPDATE versions SET memory_mb = 1");
-    let error = store.load().await.unwrap_err().to_string();
-    assert!(error.contains("damaged in the column memory_mb"), "{error}");
+    let store = open(&address, "a").await.unwrap();
+    store.insert(0, &record("f")).await.unwrap();
+    store.insert(1, &record("g")).await.unwrap();
+    server.sql(
+        "w",
+        "UPDATE versions SET memory_mb = 1 WHERE function = 'f'",
+    );
+    let contents = store.load().await.unwrap();
+    assert_eq!(contents.functions, vec![record("g")]);
+    let [
+        Damaged {
+            name,
+            routes,
+            problem,
+        },
+    ] = &contents.damaged[..]
+    else {
+        panic!("{:?}", contents.damaged);
+    };
+    assert_eq!((name.as_str(), routes), ("f", &suite::function("f").routes));
+    assert!(
+        problem.contains("damaged in the column memory_mb"),
+        "{problem}"
+    );
     store.close().await;
     server.sql(
         "w",
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'future', true, '', 0)",
     );
-    let error = PostgresStore::open(&address, "a").await.unwrap_err();
+    let error = open(&address, "a").await.unwrap_err();
     assert!(
         matches!(
             error,
@@ -72,33 +95,218 @@ async fn refuses_a_newer_schema_and_names_damaged_rows() {
     );
 }
 
+/// A store that looks at the database by itself this often.
+async fn polling(address: &Address, poll: Duration) -> PostgresStore {
+    PostgresStore::open_polling(address, "a", Expected::Any, poll)
+        .await
+        .unwrap()
+}
+
+const NEVER: Duration = Duration::from_secs(3600);
+const OFTEN: Duration = Duration::from_millis(100);
+
+async fn sees(store: &PostgresStore, revision: u64) {
+    let mut sightings = store.sightings().unwrap();
+    let seen = sightings.wait_for(|seen| seen.revision == revision);
+    let seen = tokio::time::timeout(Duration::from_secs(20), seen).await;
+    seen.expect("it is seen in time").unwrap();
+}
+
 #[tokio::test]
 async fn another_writer_is_noticed_and_not_overwritten() {
     let Some(server) = Server::start() else {
         return;
     };
-    let store = PostgresStore::open(&server.database("w"), "a")
-        .await
-        .unwrap();
-    let mut revisions = store.revisions().unwrap();
-    assert_eq!(store.insert(&record("f")).await.unwrap(), 1);
-    let begun = Instant::now();
+    // By notice alone.
+    let store = polling(&server.database("w"), NEVER).await;
+    assert_eq!(store.insert(0, &record("f")).await.unwrap(), 1);
     // One transaction with several changes raises the revision once.
     server.sql(
         "w",
         "BEGIN; UPDATE versions SET timeout_s = 9; DELETE FROM tags; COMMIT",
     );
-    let seen = revisions.wait_for(|revision| *revision == 2).await;
-    assert_eq!(*seen.unwrap(), 2);
-    assert!(begun.elapsed() < Duration::from_secs(5));
-    let stale = store.replace(&suite::function("f"), None).await;
+    sees(&store, 2).await;
+    // What was read at 1 stays based on 1, whatever was read since.
+    let contents = store.load().await.unwrap();
+    let stale = store.replace(1, &suite::function("f"), None).await;
     assert!(
         matches!(stale, Err(StoreError::Conflict { .. })),
         "{stale:?}"
     );
-    let changed = store.load().await.unwrap().functions.remove(0).function;
+    let changed = contents.functions[0].function.clone();
     assert_eq!(i64::from(changed.latest.config.timeout), 9);
-    assert_eq!(store.replace(&changed, None).await.unwrap(), 3);
+    assert_eq!(store.replace(2, &changed, None).await.unwrap(), 3);
+    server.sql("w", "TRUNCATE functions CASCADE");
+    sees(&store, 4).await;
+}
+
+#[tokio::test]
+async fn another_writer_is_noticed_without_notices() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let store = polling(&server.database("w"), OFTEN).await;
+    store.insert(0, &record("f")).await.unwrap();
+    // Nobody is told of it.
+    server.sql("w", "UPDATE meta SET revision = 7");
+    sees(&store, 7).await;
+    // An older state is another one too.
+    server.sql("w", "UPDATE meta SET revision = 3");
+    sees(&store, 3).await;
+}
+
+#[tokio::test]
+async fn only_what_is_expected_is_touched() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let address = server.database("w");
+    let us = ServerId::random();
+    let refused = PostgresStore::open(&address, "us", Expected::Of(&us)).await;
+    assert!(
+        matches!(refused, Err(StoreError::Foreign { .. })),
+        "{refused:?}"
+    );
+    let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+    assert_eq!(server.sql("w", tables), "0", "no table was made");
+    let theirs = open(&address, "them").await.unwrap();
+    let id = theirs.server_id().await.unwrap();
+    theirs.insert(0, &record("f")).await.unwrap();
+    theirs.close().await;
+    let meta = || server.sql("w", "SELECT * FROM meta");
+    let before = meta();
+    for expected in [Expected::Of(&us), Expected::EmptyOrOf(&us)] {
+        let refused = PostgresStore::open(&address, "us", expected).await;
+        assert!(
+            matches!(refused, Err(StoreError::Foreign { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(meta(), before);
+    }
+    for expected in [Expected::Of(&id), Expected::EmptyOrOf(&id)] {
+        let opened = PostgresStore::open(&address, "them", expected).await;
+        opened.unwrap().close().await;
+    }
+    let nowhere = format!("{}&options=-csearch_path%3Dnowhere", server.url("w"));
+    let refused = open(&nowhere.parse().unwrap(), "us").await.unwrap_err();
+    assert!(refused.to_string().contains("CREATE SCHEMA"), "{refused}");
+}
+
+/// What does not pass by itself is told apart from an outage.
+#[tokio::test]
+async fn lasting_refusals_are_named() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let store = open(&server.database("w"), "a").await.unwrap();
+    store.insert(0, &record("f")).await.unwrap();
+    for (fault, cure, words) in [
+        (
+            "ALTER TABLE tags RENAME TO gone",
+            "ALTER TABLE gone RENAME TO tags",
+            "missing in the database",
+        ),
+        (
+            "ALTER TABLE tags ADD CONSTRAINT no CHECK (key = '') NOT VALID",
+            "ALTER TABLE tags DROP CONSTRAINT no",
+            "a rule of the database's tables",
+        ),
+        (
+            "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no' USING ERRCODE = 'disk_full'; END $$; \
+             CREATE TRIGGER no_room BEFORE INSERT ON tags EXECUTE FUNCTION no_room()",
+            "DROP TRIGGER no_room ON tags",
+            "disk is full",
+        ),
+        (
+            "CREATE FUNCTION poor() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no' USING ERRCODE = 'insufficient_privilege'; END $$; \
+             CREATE TRIGGER poor BEFORE INSERT ON tags EXECUTE FUNCTION poor()",
+            "DROP TRIGGER poor ON tags",
+            "may not do this",
+        ),
+        (
+            "ALTER DATABASE w SET default_transaction_read_only = on",
+            "SET transaction_read_only = off; ALTER DATABASE w RESET default_transaction_read_only",
+            "takes no changes",
+        ),
+    ] {
+        server.sql("w", fault);
+        // The connections of the pool alone, so that they have what was set for new ones.
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'warren' AND query NOT LIKE 'LISTEN%' AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = pg_stat_activity.pid AND locktype = 'advisory')";
+        server.sql("w", cut);
+        let refused = loop {
+            match store.replace(1, &suite::function("f"), None).await {
+                Err(StoreError::Unavailable(_)) => {}
+                other => break other,
+            }
+        };
+        let Err(StoreError::Refused { problem, .. }) = &refused else {
+            panic!("{fault}: {refused:?}");
+        };
+        assert!(problem.contains(words), "{problem}");
+        server.sql("w", cure);
+        server.sql("w", cut);
+    }
+    until("changes are made again", async || {
+        let now = store.load().await.map(|contents| contents.revision);
+        match now {
+            Ok(now) => store
+                .replace(now, &suite::function("f"), None)
+                .await
+                .is_ok(),
+            Err(_) => false,
+        }
+    })
+    .await;
+}
+
+/// Everybody locks the row of `meta` first, so nobody waits in a circle with a long statement of another writer.
+#[tokio::test]
+async fn a_long_statement_of_another_writer_makes_no_deadlock() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let address = server.database("w");
+    let store = open(&address, "a").await.unwrap();
+    store.insert(0, &record("f")).await.unwrap();
+    store.insert(1, &record("g")).await.unwrap();
+    let server = Arc::new(server);
+    let writer = Arc::clone(&server);
+    let writer = tokio::task::spawn_blocking(move || {
+        let slowly =
+            "UPDATE functions SET next_version = next_version + 1 WHERE pg_sleep(1) IS NOT NULL";
+        writer.sql("w", slowly)
+    });
+    until("it has locked a function", async || {
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+        server.sql("w", waits) == "1"
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let met = store.replace(2, &suite::function("f"), None).await;
+    assert!(matches!(met, Err(StoreError::Conflict { .. })), "{met:?}");
+    writer.await.unwrap();
+    assert_eq!(store.load().await.unwrap().revision, 3);
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = 'w'";
+    assert_eq!(server.sql("w", deadlocks), "0");
+}
+
+#[tokio::test]
+async fn a_change_that_was_undone_for_another_is_made_again() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let store = open(&server.database("w"), "a").await.unwrap();
+    store.insert(0, &record("f")).await.unwrap();
+    // Sequences count attempts, as they are not undone.
+    server.sql(
+        "w",
+        "CREATE SEQUENCE attempts; CREATE FUNCTION undo() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF nextval('attempts') < 3 THEN RAISE 'deadlock' USING ERRCODE = '40P01'; END IF; RETURN NULL; END $$; \
+         CREATE TRIGGER undo BEFORE UPDATE ON functions EXECUTE FUNCTION undo()",
+    );
+    let made = store.replace(1, &suite::function("f"), None).await;
+    assert_eq!(made.unwrap(), 2);
+    assert_eq!(server.sql("w", "SELECT last_value FROM attempts"), "3");
 }
 
 #[tokio::test]
@@ -107,8 +315,8 @@ async fn has_one_owner_and_fences_the_one_before() {
         return;
     };
     let address = server.database("w");
-    let first = PostgresStore::open(&address, "the first").await.unwrap();
-    let refused = PostgresStore::open(&address, "the second").await;
+    let first = open(&address, "the first").await.unwrap();
+    let refused = open(&address, "the second").await;
     assert!(
         matches!(&refused, Err(StoreError::Owned { holder }) if holder == "the first"),
         "{refused:?}"
@@ -122,13 +330,18 @@ async fn has_one_owner_and_fences_the_one_before() {
         ) == "0"
     })
     .await;
-    let second = PostgresStore::open(&address, "the second").await.unwrap();
-    let fenced = first.insert(&record("f")).await;
+    let second = open(&address, "the second").await.unwrap();
+    let fenced = first.insert(0, &record("f")).await;
     assert!(
         matches!(&fenced, Err(StoreError::Owned { holder }) if holder == "the second"),
         "{fenced:?}"
     );
-    assert_eq!(second.insert(&record("f")).await.unwrap(), 1);
+    assert_eq!(second.insert(0, &record("f")).await.unwrap(), 1);
+    // It is over for good, also if that one's mark is gone: as after a restored backup.
+    let owner = &first.tenure;
+    assert!(matches!(first.standing(), Standing::Lost(_)), "{owner:?}");
+    let read = first.load().await;
+    assert!(matches!(read, Err(StoreError::Owned { .. })), "{read:?}");
 }
 
 #[tokio::test]
@@ -137,15 +350,16 @@ async fn comes_back_after_an_outage_with_its_ownership() {
         return;
     };
     let address = server.database("w");
-    let store = PostgresStore::open(&address, "the first").await.unwrap();
-    store.insert(&record("f")).await.unwrap();
+    let store = open(&address, "the first").await.unwrap();
+    store.insert(0, &record("f")).await.unwrap();
+    let before = *store.sightings().unwrap().borrow();
     server.stop();
     until("the outage is noticed", async || {
-        store.tenure.reachable().is_err()
+        store.tenure.usable().is_err()
     })
     .await;
     let begun = Instant::now();
-    let refused = store.insert(&record("g")).await;
+    let refused = store.insert(1, &record("g")).await;
     assert!(
         matches!(refused, Err(StoreError::Unavailable(_))),
         "{refused:?}"
@@ -153,13 +367,57 @@ async fn comes_back_after_an_outage_with_its_ownership() {
     assert!(begun.elapsed() < Duration::from_secs(1), "refused at once");
     server.run();
     until("changes are made again", async || {
-        store.insert(&record("g")).await.is_ok()
+        store.insert(1, &record("g")).await.is_ok()
     })
     .await;
     assert_eq!(store.load().await.unwrap().functions.len(), 2);
-    let refused = PostgresStore::open(&address, "the second").await;
+    // What was read before may not be what is there: another connection is told.
+    until("the reconnection is told", async || {
+        store.sightings().unwrap().borrow().connection > before.connection
+    })
+    .await;
+    let refused = open(&address, "the second").await;
     assert!(
         matches!(refused, Err(StoreError::Owned { .. })),
+        "{refused:?}"
+    );
+}
+
+/// A backup that was made under another owner has the same counters, and another owner.
+#[tokio::test]
+async fn a_restored_backup_freezes_the_server() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let address = server.database("w");
+    let before = open(&address, "the one before").await.unwrap();
+    before.insert(0, &record("f")).await.unwrap();
+    before.close().await;
+    until("nobody is connected", async || {
+        server.sql(
+            "postgres",
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = 'w'",
+        ) == "0"
+    })
+    .await;
+    server.sql("postgres", "CREATE DATABASE backup TEMPLATE w");
+    let store = open(&address, "the one now").await.unwrap();
+    let loaded = store.load().await.unwrap();
+    server.sql("postgres", "ALTER DATABASE w ALLOW_CONNECTIONS false");
+    server.sql(
+        "postgres",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'w'",
+    );
+    server.sql("postgres", "ALTER DATABASE w RENAME TO gone");
+    server.sql("postgres", "ALTER DATABASE backup RENAME TO w");
+    until("it is noticed", async || {
+        matches!(store.standing(), Standing::Lost(_))
+    })
+    .await;
+    let function = suite::function("f");
+    let refused = store.replace(loaded.revision, &function, None).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Owned { holder }) if holder == "the one before"),
         "{refused:?}"
     );
 }
@@ -178,14 +436,13 @@ async fn is_filled_from_another_store_once() {
         versions: vec![suite::version("f", warren_model::VersionId::Number(1))],
         ..record("f")
     };
-    from.insert(&whole).await.unwrap();
-    from.insert(&record("g")).await.unwrap();
+    from.insert(0, &whole).await.unwrap();
+    from.insert(1, &record("g")).await.unwrap();
     let (contents, id) = (from.load().await.unwrap(), from.server_id().await.unwrap());
-    let to = PostgresStore::open(&server.database("w"), "a")
-        .await
-        .unwrap();
+    let to = open(&server.database("w"), "a").await.unwrap();
     to.fill(&contents, &id).await.unwrap();
-    assert_eq!(to.load().await.unwrap().functions, contents.functions);
+    // The revision too: the data folder remembers it.
+    assert_eq!(to.load().await.unwrap(), contents);
     assert_eq!(to.server_id().await.unwrap(), id);
     let again = to.fill(&contents, &id).await;
     assert!(

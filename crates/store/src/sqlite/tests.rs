@@ -78,10 +78,16 @@ async fn names_damaged_rows() {
         ready: None,
         versions: vec![suite::version("f", VersionId::Number(1))],
     };
-    store.insert(&record).await.unwrap();
+    store.insert(0, &record).await.unwrap();
+    let whole = Record {
+        function: suite::function("g"),
+        ready: None,
+        versions: Vec::new(),
+    };
+    store.insert(1, &whole).await.unwrap();
     for (statement, expected) in [
         (
-            "UPDATE versions SET memory_mb = 1 WHERE version = '1'",
+            "UPDATE versions SET memory_mb = 1 WHERE version = '1' AND function = 'f'",
             "the row 'f:1' of the table versions is damaged in the column memory_mb",
         ),
         (
@@ -89,13 +95,19 @@ async fn names_damaged_rows() {
             "damaged in the column environment",
         ),
         (
-            "DELETE FROM versions",
+            "DELETE FROM versions WHERE function = 'f'",
             "the row 'f' of the table functions is damaged in the column name: it has no $LATEST",
         ),
     ] {
         sqlx::query(statement).execute(&store.pool).await.unwrap();
-        let error = store.load().await.unwrap_err().to_string();
-        assert!(error.contains(expected), "{error}");
+        let contents = store.load().await.unwrap();
+        assert_eq!(
+            contents.functions,
+            vec![whole.clone()],
+            "the others are well"
+        );
+        let problem = &contents.damaged[0].problem;
+        assert!(problem.contains(expected), "{problem}");
     }
 }
 
@@ -110,4 +122,25 @@ async fn what_is_no_database_is_unavailable() {
     .unwrap();
     let error = SqliteStore::open(&file).await.unwrap_err();
     assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_file_alone_is_whole_once_it_is_closed_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("warren.db");
+    let store = SqliteStore::open(&file).await.unwrap();
+    let record = Record {
+        function: suite::function("f"),
+        ready: None,
+        versions: Vec::new(),
+    };
+    store.insert(0, &record).await.unwrap();
+    // Somebody who only has it open keeps the log there.
+    let other = SqliteStore::open(&file).await.unwrap();
+    store.close_whole().await.unwrap();
+    let copy = folder.path().join("copy.db");
+    std::fs::copy(&file, &copy).unwrap();
+    let copy = SqliteStore::open(&copy).await.unwrap();
+    assert_eq!(copy.load().await.unwrap().functions, vec![record]);
+    other.close().await;
 }

@@ -118,6 +118,14 @@ async fn server(connection: &Connection) -> Vec<Check> {
             health.version, health.functions
         ),
     )];
+    checks.extend(health.problems.into_iter().map(|problem| {
+        Check::bad(
+            problem.part,
+            Verdict::Warning,
+            problem.found,
+            problem.next_step,
+        )
+    }));
     let client = match connection.client() {
         Ok(client) => client,
         Err(failure) => {

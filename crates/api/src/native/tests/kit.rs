@@ -127,6 +127,7 @@ impl World {
             store: Arc::new(SqliteStore::open(&path.join("warren.db")).await.unwrap()),
             blobs: Arc::clone(&launcher.blobs),
             unpacked: Arc::clone(&launcher.unpacked),
+            ledger: Arc::new(warren_registry::Ledger::open(path).unwrap()),
             catalogue,
             preparer: Arc::new(Preparer(Arc::clone(&permits))),
             account: Account::default(),

@@ -13,7 +13,7 @@ use warren_package::{FileBlobs, Unpacked, zip_inline};
 use warren_runtimes::Catalogue;
 use warren_store::SqliteStore;
 
-use crate::{NewFunction, Parts, Prepare, PrepareError, Refusal, Registry, Snapshot};
+use crate::{Ledger, NewFunction, Parts, Prepare, PrepareError, Refusal, Registry, Snapshot};
 
 /// Prepares when it has a permit; its outcome is written in the description.
 pub(super) struct Preparer(Semaphore);
@@ -79,6 +79,7 @@ impl World {
             ),
             blobs: Arc::new(FileBlobs::open(&self.folder.join("blobs")).await.unwrap()),
             unpacked: Arc::new(Unpacked::open(&self.folder.join("code")).await.unwrap()),
+            ledger: Arc::new(Ledger::open(&self.folder).unwrap()),
             catalogue: Arc::new(Catalogue::built_in().unwrap()),
             preparer: Arc::clone(&self.preparer) as Arc<dyn Prepare>,
             account: Account::default(),

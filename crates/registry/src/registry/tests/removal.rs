@@ -6,9 +6,17 @@ use warren_model::Digest;
 use warren_package::{BlobStore, FileBlobs, Unpacked};
 
 use super::kit::*;
-use crate::Guard;
+use crate::{Guard, Registry};
 
-const LONG: Duration = Duration::from_secs(3600);
+/// Longer than code stays that this server made unneeded.
+const CALLS: Duration = Duration::from_secs(3600);
+/// Longer than any code stays.
+const DAYS: Duration = Duration::from_secs(2 * 24 * 3600);
+
+async fn remove(registry: &Registry, after: Duration) {
+    let now = registry.inner.now();
+    registry.inner.remove_unneeded(now.plus(after)).await;
+}
 
 #[tokio::test]
 async fn code_goes_when_nothing_needs_it() {
@@ -23,7 +31,8 @@ async fn code_goes_when_nothing_needs_it() {
         for content in ["1", "2"] {
             let digest = digest(content);
             let blob = blobs.exists(&digest).await.unwrap();
-            assert_eq!(blob, unpacked.contains(&digest), "both or none");
+            // Unpacked code is a cache of its zip.
+            assert!(blob || !unpacked.contains(&digest));
             there.push(blob);
         }
         (there[0], there[1])
@@ -42,22 +51,92 @@ async fn code_goes_when_nothing_needs_it() {
             .unwrap();
     }
 
-    registry.inner.remove_unneeded(LONG).await;
+    remove(&registry, Duration::ZERO).await;
     assert_eq!(there().await, (true, true), "calls may still run with it");
     let hold = registry.hold(&digest("1"));
-    registry.inner.remove_unneeded(Duration::ZERO).await;
+    remove(&registry, CALLS).await;
     assert_eq!(there().await, (true, true), "it is held");
     drop(hold);
-    registry.inner.remove_unneeded(Duration::ZERO).await;
+    remove(&registry, CALLS + CALLS).await;
     assert_eq!(there().await, (false, true));
 
     registry.delete(&name("f"), None).await.unwrap();
-    registry.inner.remove_unneeded(LONG).await;
-    assert_eq!(there().await, (false, true));
-    // At a start no call is running.
+    remove(&registry, Duration::ZERO).await;
+    // A start is no reason to remove it, nor to forget that this server deleted it.
     drop(registry);
-    world.open().await;
+    let registry = world.open().await;
+    assert_eq!(there().await, (false, true));
+    assert_eq!(registry.removal_stopped(), None);
+    remove(&registry, CALLS).await;
     assert_eq!(there().await, (false, false));
+}
+
+/// The database lost its functions in a way that this server knows nothing of: an older state, a TRUNCATE, another database.
+#[tokio::test]
+async fn code_outlives_a_database_that_lost_its_functions() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(&folder);
+    let registry = world.open().await;
+    for (function, content) in [("f", "1"), ("g", "2")] {
+        let mut new = super::kit::function(function);
+        new.zip = zip(content);
+        registry.create(new).await.unwrap();
+        settled(&registry, function).await;
+    }
+    drop(registry);
+    let db = world.folder.join("control.db");
+    let aside = world.folder.join("aside.db");
+    let move_all = |from: &std::path::Path, to: &std::path::Path| {
+        for end in ["", "-wal", "-shm"] {
+            let file = |path: &std::path::Path| format!("{}{end}", path.display());
+            if std::fs::exists(file(from)).unwrap() {
+                std::fs::rename(file(from), file(to)).unwrap();
+            }
+        }
+    };
+    move_all(&db, &aside);
+    let code = |content: &str| Digest::of(&zip(content));
+    let registry = world.open().await;
+    let why = registry.removal_stopped().unwrap();
+    assert!(why.contains("2 zips"), "{why}");
+    // However long, and over restarts.
+    remove(&registry, DAYS).await;
+    remove(&registry, DAYS + DAYS).await;
+    drop(registry);
+    let registry = world.open().await;
+    assert!(registry.removal_stopped().is_some());
+    remove(&registry, DAYS).await;
+    for content in ["1", "2"] {
+        assert!(registry.code(&code(content)).await.is_ok());
+    }
+    // Somebody says that it is well so: a day from when it was found, and not sooner.
+    std::fs::remove_file(world.folder.join("removal-stopped")).unwrap();
+    remove(&registry, CALLS).await;
+    assert!(registry.code(&code("1")).await.is_ok());
+    remove(&registry, DAYS).await;
+    assert_eq!(registry.removal_stopped(), None, "told once");
+    assert!(registry.code(&code("1")).await.is_err());
+}
+
+/// What this server's own refused changes leave is no reason for an alarm.
+#[tokio::test]
+async fn code_of_a_refused_change_goes_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(&folder);
+    let registry = world.open().await;
+    let mut new = function("f");
+    new.routes = vec!["GET /f".parse().unwrap()];
+    registry.create(new.clone()).await.unwrap();
+    settled(&registry, "f").await;
+    new.name = name("g");
+    new.zip = zip("2");
+    registry.create(new).await.unwrap_err();
+    let code = Digest::of(&zip("2"));
+    remove(&registry, Duration::ZERO).await;
+    assert!(registry.code(&code).await.is_ok());
+    remove(&registry, CALLS).await;
+    assert!(registry.code(&code).await.is_err());
+    assert_eq!(registry.removal_stopped(), None);
 }
 
 #[tokio::test]
@@ -72,7 +151,7 @@ async fn code_of_the_version_in_force_stays_during_an_update() {
         .update_code(&name("f"), zip("2"), &Guard::default(), false, false)
         .await
         .unwrap();
-    registry.inner.remove_unneeded(Duration::ZERO).await;
+    remove(&registry, DAYS).await;
     assert_eq!(registry.code(&old.code.digest).await.unwrap(), zip("1"));
     assert_eq!(
         registry.code(&Digest::of(&zip("2"))).await.unwrap(),
@@ -88,8 +167,8 @@ async fn uploads_and_removals_at_once_lose_nothing() {
     let remover = tokio::spawn({
         let registry = registry.clone();
         async move {
-            loop {
-                registry.inner.remove_unneeded(Duration::ZERO).await;
+            for round in 1.. {
+                remove(&registry, DAYS * round).await;
                 tokio::task::yield_now().await;
             }
         }

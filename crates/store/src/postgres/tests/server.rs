@@ -93,12 +93,14 @@ impl Server {
     }
 
     pub(super) fn address(&self, database: &str) -> Address {
+        self.url(database).parse().unwrap()
+    }
+
+    pub(super) fn url(&self, database: &str) -> String {
         format!(
             "postgres:///{database}?user=warren&host={}",
             self.folder.path().display()
         )
-        .parse()
-        .unwrap()
     }
 
     /// What `psql` prints.
