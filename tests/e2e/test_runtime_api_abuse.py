@@ -6,7 +6,6 @@ import pytest
 import languages
 from calls import Neighbour, call, wait_until
 from functions import deploy, fresh_name
-from server import Warren
 
 # Attacks from inside a handler, beside AWS's own client, which then answers, too.
 ATTACKER = r"""
@@ -72,11 +71,8 @@ ATTACKS = [
 
 @pytest.fixture(scope="module")
 def warren(tmp_path_factory):
-    server = Warren(tmp_path_factory.mktemp("abuse") / "data")
-    languages.add_recipes(server)
-    server.start()
-    yield server
-    server.stop()
+    with languages.server(tmp_path_factory.mktemp("abuse") / "data") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

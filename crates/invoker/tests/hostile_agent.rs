@@ -117,6 +117,10 @@ impl Sandbox for FakeSandbox {
         None
     }
 
+    fn peak_bytes(&self) -> Option<u64> {
+        None
+    }
+
     async fn kill(&self) -> Result<(), EngineError> {
         self.killed.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -403,7 +407,10 @@ async fn a_call_that_no_runtime_was_given_goes_to_another_instance() {
         }
     }
     // Not for ever: an instance that never answered ends with its call.
-    assert_eq!(failure(&world, "\"not given\"").await.0, "Runtime.ExitError");
+    assert_eq!(
+        failure(&world, "\"not given\"").await.0,
+        "Runtime.ExitError"
+    );
     world.assert_right().await;
     // And not where it may have run.
     assert_eq!(failure(&world, "\"given\"").await.0, "Runtime.ExitError");
@@ -423,7 +430,10 @@ async fn the_answer_of_a_quick_runtime_is_polled_for() {
             return;
         }
     }
-    panic!("no answer was polled for: {:?}", world.invoker.busy_poll().polls());
+    panic!(
+        "no answer was polled for: {:?}",
+        world.invoker.busy_poll().polls()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

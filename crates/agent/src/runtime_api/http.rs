@@ -315,10 +315,7 @@ mod tests {
             "X-No-Colon",
         ] {
             let padding = " ".repeat(LINE_KEPT);
-            for line in [
-                format!("{name}:{padding}5"),
-                format!("{name}{padding}: 5"),
-            ] {
+            for line in [format!("{name}:{padding}5"), format!("{name}{padding}: 5")] {
                 let outcome = read(&format!("GET / HTTP/1.1\r\n{line}\r\n\r\n"));
                 let harmless = line.starts_with("X-No-Colon:");
                 assert_eq!(outcome.err(), (!harmless).then_some(431), "{name}");

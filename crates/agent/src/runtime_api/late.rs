@@ -76,11 +76,11 @@ impl LateError {
 
     /// Waits until nobody is telling; gives whether that was so within [`PATIENCE`].
     pub(crate) fn is_quiet_in_time(&self) -> bool {
-        let outcome =
-            self.changed
-                .wait_timeout_while(lock(&self.state), PATIENCE, |state| {
-                    matches!(state, State::Telling)
-                });
+        let outcome = self
+            .changed
+            .wait_timeout_while(lock(&self.state), PATIENCE, |state| {
+                matches!(state, State::Telling)
+            });
         !outcome
             .unwrap_or_else(PoisonError::into_inner)
             .1

@@ -153,9 +153,7 @@ impl RuntimeState {
             | Phase::InitError
             | Phase::Restoring
             | Phase::RestoreError
-            | Phase::Ended => {
-                Err(Refusal::RequestId)
-            }
+            | Phase::Ended => Err(Refusal::RequestId),
             Phase::Running(call) => {
                 let number = call.number;
                 self.phase = Phase::Answering(call.clone(), target);

@@ -38,13 +38,14 @@ impl Instance {
         }
         self.gauge.begin();
         self.calls = self.calls.wrapping_add(1);
-        let trace = invocation
-            .trace
-            .clone()
-            .unwrap_or_else(|| TraceHeader::of_request(request, epoch_ms(SystemTime::now()) / 1000));
+        let trace = invocation.trace.clone().unwrap_or_else(|| {
+            TraceHeader::of_request(request, epoch_ms(SystemTime::now()) / 1000)
+        });
         let meta = InvokeMeta {
             id: request.as_str().into(),
-            deadline: epoch_ms(SystemTime::now() + deadline.duration_since(begin) - begin.elapsed()),
+            deadline: epoch_ms(
+                SystemTime::now() + deadline.duration_since(begin) - begin.elapsed(),
+            ),
             arn: invocation.arn.as_str().into(),
             trace: trace.as_str().into(),
             client: invocation.client_context.as_deref().map(Into::into),

@@ -45,9 +45,7 @@ impl Ending {
                     ..
                 },
                 _,
-            ) => {
-                "Runtime.InvalidEntrypoint".to_owned()
-            }
+            ) => "Runtime.InvalidEntrypoint".to_owned(),
             Self::Exited(..) => "Runtime.ExitError".to_owned(),
             Self::Channel(ChannelError::TooLarge) => "Function.ResponseSizeTooLarge".to_owned(),
             Self::Channel(_) => "Runtime.ProtocolError".to_owned(),
