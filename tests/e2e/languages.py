@@ -1,5 +1,6 @@
 """The languages that pass one suite, and the packages of its handlers (tests/fixtures/functions)."""
 
+import contextlib
 import dataclasses
 import io
 import os
@@ -8,7 +9,7 @@ import shutil
 import zipfile
 
 import functions
-from server import REPOSITORY
+from server import REPOSITORY, Warren
 
 HANDLERS = REPOSITORY / "tests/fixtures/functions"
 RECIPES = REPOSITORY / "tests/fixtures/runtimes"
@@ -85,9 +86,16 @@ def zip_of_files(files):
     return buffer.getvalue()
 
 
-def add_recipes(server):
-    """Makes the tests' own languages known to a server that is not started yet: their recipes are copied, nothing else."""
-    shutil.copytree(RECIPES, server.folder / "recipes")
+@contextlib.contextmanager
+def server(folder):
+    """A server that knows the tests' own languages too: their recipes are copied into its data folder, nothing else."""
+    warren = Warren(folder)
+    shutil.copytree(RECIPES, warren.folder / "recipes")
+    warren.start()
+    try:
+        yield warren
+    finally:
+        warren.stop()
 
 
 def deploy_suite(client, language, name=None, **overrides):

@@ -65,11 +65,8 @@ BROKEN_PROGRAMS = [
 @pytest.fixture(scope="module")
 def warren(tmp_path_factory):
     """A server to which languages were added."""
-    server = Warren(tmp_path_factory.mktemp("languages") / "data")
-    languages.add_recipes(server)
-    server.start()
-    yield server
-    server.stop()
+    with languages.server(tmp_path_factory.mktemp("languages") / "data") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import pytest
 
 import languages
 from calls import Background, answer_of, call, many_callers
-from server import Warren
 
 pytestmark = pytest.mark.long
 
@@ -20,11 +19,8 @@ GROWTH_MB = 16
 
 @pytest.fixture(scope="module")
 def warren(tmp_path_factory):
-    server = Warren(tmp_path_factory.mktemp("long") / "data")
-    languages.add_recipes(server)
-    server.start()
-    yield server
-    server.stop()
+    with languages.server(tmp_path_factory.mktemp("long") / "data") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -88,14 +88,15 @@ impl Runtime {
         // What it left behind must not live beside the next runtime.
         kill_all(self.pid);
         self.output.drain();
-        if let Some(session) = session {
+        // Only where the agent hands calls out it knows.
+        let last_call = session.map(|session| {
             supervisor.api.stop();
-            session.close();
-        }
+            session.close()
+        });
         let exited = lock(&self.status).take().unwrap_or_else(|| {
             report("the output ended before the runtime");
             Exited::Signal(libc::SIGKILL)
         });
-        supervisor.runtime_ended(outbox, &exited);
+        supervisor.runtime_ended(outbox, &exited, last_call);
     }
 }

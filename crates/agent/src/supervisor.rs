@@ -171,25 +171,30 @@ impl Supervisor {
             Ok(runtime) => state.runtime = Some(runtime),
             Err(reason) => {
                 drop(guard);
-                send_exited(&outbox, &Exited::Spawn(reason));
+                send_exited(&outbox, &Exited::Spawn(reason), None);
             }
         }
     }
 
-    /// The end of a runtime whose output has been forwarded.
-    pub(crate) fn runtime_ended(self: &Arc<Self>, outbox: &Outbox, exited: &Exited) {
+    /// The end of a runtime whose output has been forwarded. `last_call` is the last call that it was given, where that is known.
+    pub(crate) fn runtime_ended(
+        self: &Arc<Self>,
+        outbox: &Outbox,
+        exited: &Exited,
+        last_call: Option<u32>,
+    ) {
         self.alarm.clear();
         // Before the state changes, so that nothing of the next runtime comes before it.
-        send_exited(outbox, exited);
+        send_exited(outbox, exited, last_call);
         lock(&self.state).runtime = None;
         self.ended.notify_all();
         self.start_if_ready();
     }
 }
 
-fn send_exited(outbox: &Outbox, exited: &Exited) {
+fn send_exited(outbox: &Outbox, exited: &Exited, last_call: Option<u32>) {
     let mut frame = Vec::new();
-    encode_exited(&mut frame, exited);
+    encode_exited(&mut frame, exited, last_call);
     outbox.send_surely(&frame);
 }
 

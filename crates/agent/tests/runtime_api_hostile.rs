@@ -255,6 +255,90 @@ fn a_runtime_that_exits_over_a_refusal_takes_no_other_call() {
 }
 
 #[test]
+fn what_other_connections_do_tells_no_error_early() {
+    let Some((mut sandbox, mut calls)) = start() else {
+        return;
+    };
+    // The refusal is not read yet while another connection is busy; then the runtime exits over it.
+    let answer = calls.run(
+        "r-1",
+        "import os, time
+other = Client()
+client.send(f'POST {API}invocation/{id}/response HTTP/1.1\\r\\nContent-Length: 7000000\\r\\n\\r\\n'.encode() + b'x' * 7000000)
+client.answer()
+for _ in range(20):
+    other.request('PUT', '/2020-08-15/logs', b'{}')
+    time.sleep(0.01)
+print('bye', flush=True)
+os._exit(3)",
+    );
+    assert_eq!(answer.error().error_type, "Function.ResponseSizeTooLarge");
+    // Told with the end of the runtime: nothing can be sent to it any more.
+    assert_eq!(answer.mark, 4, "behind the last output");
+    assert_eq!(calls.stream.next_frame(), None);
+    assert_eq!(sandbox.exited().0, Exited::Code(3));
+    assert_eq!(sandbox.last_call, Some(1));
+}
+
+#[test]
+fn an_exited_runtime_was_given_no_further_call() {
+    let Some((mut sandbox, mut calls)) = start() else {
+        return;
+    };
+    let answer = calls.run("r-1", "client.respond(id, b'1'); import os; os._exit(0)");
+    assert_eq!(answer.text(), "1");
+    calls.begin("r-2", b"[2]");
+    assert_eq!(sandbox.exited().0, Exited::Code(0));
+    assert_eq!(sandbox.last_call, Some(1));
+    // One that ends with its call was given it.
+    let mut calls = sandbox.ready(Interface::RuntimeApi);
+    assert_eq!(calls.call("[1]").text(), "[1]");
+    calls.begin("r-2", br#"{"run": "import os; os._exit(4)"}"#);
+    assert_eq!(sandbox.exited().0, Exited::Code(4));
+    assert_eq!(sandbox.last_call, Some(2));
+}
+
+#[test]
+fn what_follows_broken_framing_is_no_request() {
+    let Some((sandbox, mut calls)) = start() else {
+        return;
+    };
+    let answer = calls.run(
+        "r-1",
+        "def told(head, rest):
+    other = Client()
+    other.send(f'POST {API}invocation/r-0/response HTTP/1.1\\r\\n{head}\\r\\n\\r\\n'.encode() + rest)
+    statuses = []
+    while True:
+        status = other.answer()[0]
+        if not status:
+            return statuses
+        statuses.append(status)
+hidden = b'PUT /2020-08-15/logs HTTP/1.1\\r\\nContent-Length: 2\\r\\n\\r\\n{}'
+chunked = 'Transfer-Encoding: chunked'
+padding = ' ' * 9000
+more = b'y' * (2 << 20)
+answer = [
+    told(chunked, b'zz\\r\\n3\\r\\nabc\\r\\n0\\r\\n\\r\\n' + hidden),
+    told(chunked, b'3\\r\\nabcd\\r\\n0\\r\\n\\r\\n' + hidden),
+    told(f'Content-Length:{padding}{len(hidden)}', hidden),
+    told(f'Transfer-Encoding:{padding}chunked', b'0\\r\\n\\r\\n' + hidden),
+    told(f'Content-Length{padding}: 2', b'{}' + hidden),
+    told('no colon', hidden),
+    # The answer is read although bytes come that nobody reads.
+    told(chunked, b'zz\\r\\n' + more),
+    told('no colon', more),
+]",
+    );
+    assert_eq!(
+        answer.json(),
+        json!([[400], [400], [431], [431], [431], [400], [400], [400]])
+    );
+    assert_eq!(calls.call("[1]").text(), "[1]");
+    assert_small(&sandbox);
+}
+
+#[test]
 fn a_flood_of_requests_is_no_flood_of_memory() {
     let Some((sandbox, mut calls)) = start() else {
         return;

@@ -16,8 +16,8 @@ use crate::{auth::Keys, edge::Budget};
 /// When a caller may try again whose request found the store unreachable, in seconds.
 pub(crate) const OUTAGE_RETRY_AFTER_S: u32 = 5;
 
-/// How often an interface begins a call whose version was replaced before it ran; each time it looks the function up again.
-pub(crate) const TRIES: u32 = 3;
+/// How often a call is begun whose version was replaced before it ran.
+const TRIES: u32 = 3;
 
 /// All that the HTTP interfaces call.
 #[derive(Clone)]
@@ -53,18 +53,26 @@ impl Api {
         &self.0.invoker
     }
 
-    /// Calls the invoker for a request whose head came at this moment, and counts how that ended. A call that is to be tried again, since its version
-    /// was changed, is not counted.
-    pub(crate) async fn invoke(
+    /// Calls what `find` finds, counts how that ended, and gives back what was found beside it. Where the version was replaced before it ran, `find` is
+    /// asked again. The head of the request came at `arrived`.
+    pub(crate) async fn invoke<T, E: From<InvokeError>>(
         &self,
-        invocation: Invocation,
         arrived: Instant,
-    ) -> Result<Completed, InvokeError> {
-        let result = self.0.invoker.invoke(invocation).await;
-        if let Some(ended) = ended(&result) {
-            self.0.metrics.invocation(ended, arrived.elapsed());
+        mut find: impl FnMut() -> Result<(Invocation, T), E>,
+    ) -> Result<(Completed, T), E> {
+        let mut tries_left = TRIES;
+        loop {
+            let (invocation, found) = find()?;
+            tries_left -= 1;
+            let result = self.0.invoker.invoke(invocation).await;
+            if let Some(ended) = ended(&result) {
+                self.0.metrics.invocation(ended, arrived.elapsed());
+            }
+            match result {
+                Err(InvokeError::Changed) if tries_left > 0 => {}
+                result => return Ok((result?, found)),
+            }
         }
-        result
     }
 
     /// All counts, in Prometheus' text format.

@@ -42,8 +42,6 @@ pub struct CodeMount(pub PathBuf);
 pub struct Usage {
     /// Anonymous and shared memory now, in bytes; no page cache.
     pub memory_bytes: u64,
-    /// The most that the processes there now have used so far, bursts between two looks included, in bytes; not less than `memory_bytes`.
-    pub memory_peak_bytes: u64,
     /// Processor time since the start, in microseconds.
     pub cpu_us: u64,
     /// Processes killed for memory since the start.
@@ -67,6 +65,9 @@ pub trait Sandbox: Send + Sync {
 
     /// Figures of this moment; some tens of microseconds. None once the sandbox is gone.
     fn usage(&self) -> Option<Usage>;
+
+    /// The most memory that the processes there now have used so far, in bytes, bursts between two looks included. None once the sandbox is gone.
+    fn peak_bytes(&self) -> Option<u64>;
 
     /// Ends it and removes all that belongs to it. Repeating does nothing; returns when it is gone.
     async fn kill(&self) -> Result<(), EngineError>;

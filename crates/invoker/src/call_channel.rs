@@ -26,6 +26,9 @@ pub(crate) enum ChannelError {
     /// The runtime closed it: usually its process has ended.
     #[error("the runtime closed the call stream")]
     Closed,
+    /// The runtime closed it before it had read all that was sent.
+    #[error("the runtime closed the call stream unread")]
+    Unread,
     #[error("the call stream failed")]
     Io(#[source] io::Error),
     #[error("the runtime broke the protocol")]
@@ -38,7 +41,8 @@ pub(crate) enum ChannelError {
 impl From<io::Error> for ChannelError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Closed,
+            // Nothing is written to whom has closed; unix(7): a reset means bytes that nobody read.
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Unread,
             _ => Self::Io(error),
         }
     }
@@ -116,6 +120,11 @@ impl CallChannel {
                 CallEvent::Ready | CallEvent::InitError(_) => return Err(ChannelError::Closed),
             }
         }
+    }
+
+    /// Number of the last call that was begun; 0 before the first.
+    pub(crate) fn last_call(&self) -> u32 {
+        self.state.last_call()
     }
 
     /// Waits while the stream is idle: returns when the runtime closes it or says something, which it must not.

@@ -27,7 +27,11 @@ pub(crate) enum Life {
     /// Started or about to be.
     Running,
     /// Its process has ended, or could not be started.
-    Exited(Exited),
+    Exited {
+        how: Exited,
+        /// The last call that it was given, as far as the agent knows.
+        last_call: Option<u32>,
+    },
     /// The agent itself is gone or broke the protocol.
     Gone,
 }
@@ -76,7 +80,7 @@ impl Control {
     /// Starts a runtime; the one before must have ended.
     pub(crate) fn claim(&self, claim: &Claim) {
         self.life.send_if_modified(|life| match life {
-            Life::Exited(_) => {
+            Life::Exited { .. } => {
                 *life = Life::Running;
                 true
             }
@@ -113,8 +117,11 @@ impl Control {
             while let Some(frame) = decoder.next_frame()? {
                 match ControlEvent::parse(frame)? {
                     ControlEvent::Log { record, mark } => recorder.output(&record, mark),
-                    ControlEvent::Exited(exited) => {
-                        self.life.send_replace(Life::Exited(exited));
+                    ControlEvent::Exited { exited, last_call } => {
+                        self.life.send_replace(Life::Exited {
+                            how: exited,
+                            last_call,
+                        });
                     }
                     ControlEvent::Pong => {}
                 }

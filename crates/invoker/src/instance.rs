@@ -12,7 +12,15 @@ mod ending;
 mod gauge;
 mod init;
 
-use std::{iter, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    iter,
+    ops::RangeInclusive,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -44,9 +52,10 @@ const EXIT_NEWS: Duration = Duration::from_secs(1);
 /// How long output of a finished call may take to arrive before its END line is written without it.
 const OUTPUT_NEWS: Duration = Duration::from_millis(100);
 
-/// Most calls of an instance whose runtime speaks the Runtime API. AWS's own clients set the environment variable `_X_AMZN_TRACE_ID` anew for each
-/// call, which glibc never frees: 110 to 170 bytes a call, so at most 17 MB before a new instance takes over.
-const RUNTIME_API_CALLS: u32 = 100_000;
+/// Most calls of an instance whose runtime speaks the Runtime API, by instance, so that those that began together do not end together. AWS's own
+/// clients set the environment variable `_X_AMZN_TRACE_ID` anew for each call, which glibc never frees: 110 to 170 bytes a call, so at most 19 MB before
+/// a new instance takes over.
+const RUNTIME_API_CALLS: RangeInclusive<u32> = 90_000..=110_000;
 
 /// Pauses between tries to remove an ended instance, the last one for as long as it takes; its resources count as used meanwhile.
 const REMOVAL_PAUSES_S: [u64; 6] = [1, 2, 5, 10, 30, 60];
@@ -131,6 +140,16 @@ struct Instance {
     look: Pin<Box<Sleep>>,
 }
 
+/// What became of an instance with a call.
+enum Ran {
+    /// It can take another.
+    Usable,
+    /// It can not.
+    Ended,
+    /// It ended before the call reached its runtime; another instance shall take it.
+    NotTaken(Job),
+}
+
 /// How a call ended, and what the REPORT line says of it.
 struct Ended {
     outcome: Outcome<Bytes>,
@@ -150,6 +169,7 @@ impl Instance {
         mut orders: mpsc::UnboundedReceiver<Order>,
     ) {
         let mut usable = true;
+        let most_calls = most_calls(self.claim.interface, self.sandbox.id());
         let mut life = self.life.clone();
         loop {
             let order = tokio::select! {
@@ -176,8 +196,17 @@ impl Instance {
                 Some(job) => {
                     let call = job.call;
                     self.running = Some(call);
-                    usable = self.run(job).await && !is_worn_out(self.claim.interface, self.calls);
+                    let ran = self.run(job).await;
                     self.running = None;
+                    usable = match ran {
+                        Ran::Usable => most_calls.is_none_or(|most| self.calls < most),
+                        Ran::Ended => false,
+                        Ran::NotTaken(job) => {
+                            usable = false;
+                            context.dispatch.returned(context, job, number);
+                            continue;
+                        }
+                    };
                     context.dispatch.handle(
                         context,
                         Event::Finished {
@@ -191,17 +220,20 @@ impl Instance {
         }
     }
 
-    /// Runs one call, answers its caller and writes its log lines. Whether the instance can take another.
-    async fn run(&mut self, job: Job) -> bool {
-        let Job {
-            invocation, reply, ..
-        } = job;
+    /// Runs one call, answers its caller and writes its log lines.
+    async fn run(&mut self, job: Job) -> Ran {
         let begin = Instant::now();
         let timeout = self.pool.version.config.timeout.duration();
         let deadline = begin + timeout;
-        let request = invocation.request_id.clone();
-        self.recorder.begin(&request, invocation.tail);
-        let ended = self.exchange(&invocation, begin, deadline).await;
+        let request = job.invocation.request_id.clone();
+        self.recorder.begin(&request, job.invocation.tail);
+        let Ok(ended) = self.exchange(&job.invocation, begin, deadline).await else {
+            self.recorder.not_taken(&request);
+            return Ran::NotTaken(job);
+        };
+        let Job {
+            invocation, reply, ..
+        } = job;
         let duration = begin.elapsed().min(timeout);
 
         let answer = |outcome, log_tail| {
@@ -224,7 +256,10 @@ impl Instance {
             answer(ended.outcome.clone(), None);
             self.finish(&request, &mut report, &ended).await;
         }
-        ended.reusable
+        match ended.reusable {
+            true => Ran::Usable,
+            false => Ran::Ended,
+        }
     }
 
     /// Waits for output that is still on its way, takes the last memory figure, writes the closing lines.
@@ -271,9 +306,14 @@ impl Instance {
     }
 }
 
-/// Whether an instance with so many calls behind it is better replaced than called again.
-fn is_worn_out(interface: Interface, calls: u32) -> bool {
-    interface == Interface::RuntimeApi && calls >= RUNTIME_API_CALLS
+/// After how many calls this instance is better replaced than called again, if its interface is one that wears out.
+fn most_calls(interface: Interface, id: &InstanceId) -> Option<u32> {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    let (least, most) = (*RUNTIME_API_CALLS.start(), *RUNTIME_API_CALLS.end());
+    // Below the range's size, so it fits.
+    let more = (hasher.finish() % u64::from(most - least + 1)) as u32;
+    (interface == Interface::RuntimeApi).then_some(least + more)
 }
 
 /// Returns once the runtime has ended.
@@ -287,9 +327,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_runtimes_of_others_wear_out() {
-        assert!(!is_worn_out(Interface::RuntimeApi, RUNTIME_API_CALLS - 1));
-        assert!(is_worn_out(Interface::RuntimeApi, RUNTIME_API_CALLS));
-        assert!(!is_worn_out(Interface::Stream, u32::MAX));
+    fn only_runtimes_of_others_wear_out_each_at_its_own_time() {
+        let most = |_| most_calls(Interface::RuntimeApi, &InstanceId::random()).unwrap();
+        let mut all: Vec<u32> = (0..1_000).map(most).collect();
+        assert!(all.iter().all(|most| RUNTIME_API_CALLS.contains(most)));
+        all.sort_unstable();
+        all.dedup();
+        assert!(all.len() > 900, "{}", all.len());
+        assert!(all[0] < 92_000 && all[all.len() - 1] > 108_000);
+        let id = InstanceId::random();
+        assert_eq!(
+            most_calls(Interface::RuntimeApi, &id),
+            most_calls(Interface::RuntimeApi, &id)
+        );
+        assert_eq!(most_calls(Interface::Stream, &id), None);
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
-use warren_model::{Outcome, RequestId, Version};
+use warren_model::{Outcome, RequestId, TraceHeader, Version};
 
 /// One call of a function.
 #[derive(Debug, Clone)]
@@ -18,7 +18,7 @@ pub struct Invocation {
     /// Client context: decoded JSON text.
     pub client_context: Option<String>,
     /// X-Ray header; one is made if there is none.
-    pub trace: Option<String>,
+    pub trace: Option<TraceHeader>,
     /// Whether the answer waits for the log and brings its tail.
     pub tail: bool,
 }

@@ -129,6 +129,17 @@ impl Recorder {
         state.tail.take().map(|tail| tail.into_tail().into())
     }
 
+    /// The call that began did not reach the runtime, which had ended: another instance begins it anew.
+    pub(crate) fn not_taken(&self, request: &RequestId) {
+        let mut state = self.lock();
+        self.finish_lines(&mut state);
+        let text = format!(
+            "RequestId: {request} The runtime had ended before this call; another instance takes it."
+        );
+        self.platform(&mut state, text);
+        state.tail = None;
+    }
+
     /// Init failed, before a call or again inside one.
     pub(crate) fn init_failed(&self, phase: InitPhase, duration: Duration, status: Status) {
         let mut state = self.lock();

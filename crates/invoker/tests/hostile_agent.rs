@@ -19,6 +19,7 @@ use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
+    sync::watch,
 };
 use warren_engine::{
     Capabilities, Engine, EngineError, Reaped, Refusal, Sandbox, SandboxSpec, Unavailable, Usage,
@@ -48,6 +49,8 @@ struct FakeEngine {
 struct FakeSandbox {
     id: InstanceId,
     killed: Arc<AtomicUsize>,
+    /// The last call that the runtime was given, once it has ended by itself.
+    ended: watch::Sender<Option<u32>>,
 }
 
 #[async_trait]
@@ -78,6 +81,7 @@ impl Engine for FakeEngine {
         Ok(Arc::new(FakeSandbox {
             id: spec.instance,
             killed: Arc::clone(&self.killed),
+            ended: watch::Sender::new(None),
         }))
     }
 
@@ -99,10 +103,11 @@ impl Sandbox for FakeSandbox {
     async fn open(&self, kind: StreamKind) -> Result<UnixStream, EngineError> {
         let (host, agent) = UnixStream::pair().unwrap();
         // A stream that breaks ends its task, which is what is tried here.
+        let ended = self.ended.clone();
         tokio::spawn(async move {
             let _ = match kind {
-                StreamKind::Control => control(agent).await,
-                StreamKind::Call => calls(agent).await,
+                StreamKind::Control => control(agent, ended.subscribe()).await,
+                StreamKind::Call => calls(agent, &ended).await,
             };
         });
         Ok(host)
@@ -113,6 +118,10 @@ impl Sandbox for FakeSandbox {
     }
 
     fn usage(&self) -> Option<Usage> {
+        None
+    }
+
+    fn peak_bytes(&self) -> Option<u64> {
         None
     }
 
@@ -134,20 +143,32 @@ async fn next_frame(stream: &mut UnixStream, decoder: &mut Decoder) -> std::io::
 }
 
 /// An honest control stream: a KILL is answered by the runtime's end, twice, which must not matter.
-async fn control(mut stream: UnixStream) -> std::io::Result<()> {
+async fn control(
+    mut stream: UnixStream,
+    mut ended: watch::Receiver<Option<u32>>,
+) -> std::io::Result<()> {
     let mut decoder = Decoder::new();
     loop {
-        if next_frame(&mut stream, &mut decoder).await?.kind == FrameKind::Kill {
-            let mut out = Vec::new();
-            encode_exited(&mut out, &Exited::Signal(9));
-            encode_exited(&mut out, &Exited::Signal(9));
+        let mut out = Vec::new();
+        let frame = tokio::select! {
+            frame = next_frame(&mut stream, &mut decoder) => frame?,
+            _ = ended.changed() => {
+                let last_call = *ended.borrow_and_update();
+                encode_exited(&mut out, &Exited::Code(0), last_call);
+                stream.write_all(&out).await?;
+                continue;
+            }
+        };
+        if frame.kind == FrameKind::Kill {
+            encode_exited(&mut out, &Exited::Signal(9), None);
+            encode_exited(&mut out, &Exited::Signal(9), None);
             stream.write_all(&out).await?;
         }
     }
 }
 
 /// A call stream that does what the event says.
-async fn calls(mut stream: UnixStream) -> std::io::Result<()> {
+async fn calls(mut stream: UnixStream, ended: &watch::Sender<Option<u32>>) -> std::io::Result<()> {
     let mut decoder = Decoder::new();
     let mut out = Vec::new();
     encode_empty(&mut out, FrameKind::Ready);
@@ -175,6 +196,25 @@ async fn calls(mut stream: UnixStream) -> std::io::Result<()> {
             b"\"ready twice\"" => encode_empty(&mut out, FrameKind::Ready),
             b"\"init error\"" => encode_init_error(&mut out, b"{}"),
             b"\"closed\"" => return Ok(()),
+            b"\"last\"" => {
+                encode_response(&mut out, call, 0, b"\"right\"");
+                stream.write_all(&out).await?;
+                // The next call has come, and nobody reads it.
+                stream.readable().await?;
+                return Ok(());
+            }
+            b"\"not given\"" | b"\"given\"" => {
+                let given = event == b"\"given\"";
+                ended.send_replace(Some(if given { call } else { call - 1 }));
+                return Ok(());
+            }
+            b"\"last, and not given\"" => {
+                encode_response(&mut out, call, 0, b"\"right\"");
+                stream.write_all(&out).await?;
+                next_frame(&mut stream, &mut decoder).await?;
+                ended.send_replace(Some(call));
+                return Ok(());
+            }
             b"\"silence\"" => continue,
             b"\"endless\"" => loop {
                 let header = Header {
@@ -354,6 +394,32 @@ async fn a_hostile_runtime_ends_its_own_instance_and_no_other_call() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_no_runtime_was_given_goes_to_another_instance() {
+    let world = World::start().await;
+    for event in ["\"last\"", "\"last, and not given\""] {
+        for _ in 0..5 {
+            let completed = world.call(event, false).await.unwrap();
+            assert!(matches!(completed.outcome, Outcome::Answer(_)), "{event}");
+            // Sent to an instance that ends without it.
+            let completed = world.call("\"honest\"", true).await.unwrap();
+            let right = Outcome::Answer(Bytes::from_static(b"\"right\""));
+            assert_eq!(completed.outcome, right, "{event}");
+            let tail = String::from_utf8(completed.log_tail.unwrap()).unwrap();
+            assert_eq!(tail.matches("START").count(), 1, "{tail}");
+        }
+    }
+    // Not for ever: an instance that never answered ends with its call.
+    assert_eq!(
+        failure(&world, "\"not given\"").await.0,
+        "Runtime.ExitError"
+    );
+    world.assert_right().await;
+    // And not where it may have run.
+    assert_eq!(failure(&world, "\"given\"").await.0, "Runtime.ExitError");
+    world.assert_right().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ mod outcome;
 mod route;
 mod tags;
 mod timestamp;
+mod trace;
 
 pub use digest::{Digest, ParseDigestError};
 pub use engine::EngineName;
@@ -31,3 +32,4 @@ pub use outcome::{Failure, FailureKind, Outcome};
 pub use route::{Method, Route, RouteMatch, RouteTable};
 pub use tags::{Tags, engine_from_tags, routes_from_tags, validate as validate_tags};
 pub use timestamp::Timestamp;
+pub use trace::TraceHeader;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::task;
 
 use crate::archive::{CopyError, Inflater};
-use crate::native::Natives;
+use crate::native::{self, Natives};
 use crate::{Limits, PackageError, Target};
 pub(crate) use plan::{Kind, Plan};
 
@@ -43,12 +43,11 @@ pub(crate) fn check_now(
         if !matches!(entry.kind, Kind::File { .. }) {
             continue;
         }
-        let mut first = natives.as_mut();
+        let mut head = Vec::new();
+        let wanted = natives.as_ref().map_or(0, |_| native::head(&entry.path));
         let copied = inflater.copy(&entry.record, |piece| {
-            // The first piece has more than the headers of programs need.
-            if let Some(natives) = first.take() {
-                natives.see(&entry.path, piece);
-            }
+            let more = piece.len().min(wanted - head.len());
+            head.extend_from_slice(&piece[..more]);
             Ok(())
         });
         copied.map_err(|error| match error {
@@ -56,6 +55,9 @@ pub(crate) fn check_now(
             // Nothing is written here.
             CopyError::Write(error) => PackageError::damaged(&entry.path, error),
         })?;
+        if let Some(natives) = &mut natives {
+            natives.see(&entry.path, &head);
+        }
     }
     if let Some(natives) = natives {
         natives.judge(plan.entries.iter().map(|entry| entry.path.as_str()))?;

@@ -1,6 +1,7 @@
 //! Native code in a package: whether the machine and the language that it will run on can load it.
 
 mod image;
+mod npm;
 mod python;
 mod variant;
 
@@ -13,6 +14,10 @@ use crate::target::Language;
 use image::Image;
 pub(crate) use image::Machine;
 use python::Tag;
+
+/// Most bytes of a program or library that are looked at, and of a `package.json`.
+const HEAD: usize = 64;
+const MAX_MANIFEST: usize = 64 * 1024;
 
 /// The program of a runtime that has none of its own.
 const BOOTSTRAP: &str = "bootstrap";
@@ -72,6 +77,16 @@ pub(crate) struct Natives<'t> {
     modules: HashSet<String>,
     /// Files for this machine, by what variants have in common.
     variants: HashSet<String>,
+    /// Folders of npm packages that are for other systems or processors.
+    foreign: HashSet<String>,
+}
+
+/// How many bytes of a file's beginning are looked at.
+pub(crate) fn head(path: &str) -> usize {
+    match npm::is_manifest(path) {
+        true => MAX_MANIFEST,
+        false => HEAD,
+    }
 }
 
 impl<'t> Natives<'t> {
@@ -81,19 +96,34 @@ impl<'t> Natives<'t> {
             suspects: Vec::new(),
             modules: HashSet::new(),
             variants: HashSet::new(),
+            foreign: HashSet::new(),
         }
     }
 
     /// Looks at the beginning of a file.
     pub(crate) fn see(&mut self, path: &str, head: &[u8]) {
+        // An empty file is nobody's code, and stands for none.
+        if head.is_empty() {
+            return;
+        }
+        if self.target.language == Language::Node
+            && npm::is_manifest(path)
+            && let Some(here) = self.target.machine.names()
+            && npm::is_for_others(head, here)
+        {
+            self.foreign.insert(npm::folder(path).to_owned());
+            return;
+        }
         if let (Language::Python(Some(version)), Some(tag)) = (self.target.language, Tag::of(path))
         {
             if tag.fits(version) {
                 self.modules.insert(tag.module.to_owned());
-            } else {
+            } else if !tag.is_optional() {
                 let fault = Box::new(self.target.other_python(path, &tag));
                 let excuse = Excuse::Module(tag.module.to_owned());
                 self.suspects.push(Suspect { fault, excuse });
+                return;
+            } else {
                 return;
             }
         }
@@ -101,15 +131,21 @@ impl<'t> Natives<'t> {
             return;
         };
         // Nothing can be compared with a processor that has no row.
-        if self.target.machine.names().is_none() {
+        let Some(here) = self.target.machine.names() else {
             return;
-        }
+        };
         let program = self.target.language == Language::Program && path == BOOTSTRAP;
         match image {
             Image::Elf(machine) if machine == self.target.machine => {
                 self.variants.insert(variant::common(path));
                 return;
             }
+            // Firmware, and code for graphics processors or the kernel: nothing that Linux runs, or that is run by such a name.
+            Image::Elf(machine) if !program && (machine.names().is_none() || is_data(path)) => {
+                return;
+            }
+            // Its loader takes the one that is named for here.
+            _ if is_addon(path) && variant::is_foreign(path, here) => return,
             Image::Elf(_) => {}
             // Packages bring programs for other systems, and never load them here.
             Image::MachO | Image::Pe if program || is_module(path) => {}
@@ -133,9 +169,11 @@ impl<'t> Natives<'t> {
         }
         let paths: HashSet<&str> = paths.collect();
         let found = |module: &str, ending| paths.contains(format!("{module}{ending}").as_str());
+        let foreign = self.foreign;
         let guilty = self
             .suspects
             .into_iter()
+            .filter(|suspect| !npm::is_within(suspect.fault.entry(), &foreign))
             .find(|suspect| match &suspect.excuse {
                 Excuse::None => true,
                 Excuse::Variant(common) => !self.variants.contains(common),
@@ -152,7 +190,27 @@ impl<'t> Natives<'t> {
 
 /// Whether a language loads a file of this name, whatever it is.
 fn is_module(path: &str) -> bool {
-    path.ends_with(".so") || path.ends_with(".node")
+    path.ends_with(".so") || is_addon(path)
+}
+
+/// Whether it is a native module of Node.js.
+fn is_addon(path: &str) -> bool {
+    path.ends_with(".node")
+}
+
+/// Whether nothing loads a file of this name as code of this machine.
+fn is_data(path: &str) -> bool {
+    const ENDINGS: [&str; 8] = ["bin", "bpf", "cubin", "elf", "fatbin", "fw", "hsaco", "img"];
+    path.rsplit_once('.')
+        .is_some_and(|(_, ending)| ENDINGS.contains(&ending))
+}
+
+impl NativeFault {
+    fn entry(&self) -> &str {
+        match self {
+            Self::Python { entry, .. } | Self::Machine { entry, .. } => entry,
+        }
+    }
 }
 
 impl Target {

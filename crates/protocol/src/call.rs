@@ -85,6 +85,11 @@ impl CallStream {
         Some(self.call)
     }
 
+    /// Number of the last call that was begun; 0 before the first.
+    pub fn last_call(&self) -> u32 {
+        self.call
+    }
+
     /// Takes the next frame from the runtime.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 use crate::error::ProtocolError;
 use crate::frame::{Frame, FrameKind};
 use crate::log::LogRecord;
-use crate::messages::{Claim, Deadline, Exited, Shutdown, parse_json};
+use crate::messages::{Claim, Deadline, Exited, ExitedMessage, Shutdown, parse_json};
 
 /// What the agent tells the host on the control stream, after the hello.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,12 @@ pub enum ControlEvent {
         mark: u32,
     },
     /// The runtime has ended or could not be started; no output of it follows.
-    Exited(Exited),
+    Exited {
+        /// How.
+        exited: Exited,
+        /// The last call that the runtime was given on its call stream, 0 if none; where the agent does not know, none. A later call never reached it.
+        last_call: Option<u32>,
+    },
     /// The answer to a PING.
     Pong,
 }
@@ -30,7 +35,10 @@ impl ControlEvent {
                 mark: frame.mark,
                 record: LogRecord::decode(frame.payload)?,
             }),
-            FrameKind::Exited => Ok(Self::Exited(parse_json(frame.kind, &frame.payload)?)),
+            FrameKind::Exited => {
+                let ExitedMessage { exited, last_call } = parse_json(frame.kind, &frame.payload)?;
+                Ok(Self::Exited { exited, last_call })
+            }
             FrameKind::Pong => empty(&frame, Self::Pong),
             kind => Err(ProtocolError::Unexpected {
                 kind,

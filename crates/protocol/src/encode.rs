@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use crate::frame::{FrameKind, HEADER_LEN, Header, MAX_PAYLOAD};
 use crate::invoke::{INVOKE_PREFIX, InvokeMeta};
-use crate::messages::{Claim, Deadline, Exited, Hello, Shutdown, Welcome};
+use crate::messages::{Claim, Deadline, Exited, ExitedMessage, Hello, Shutdown, Welcome};
 
 /// Appends a header.
 #[inline]
@@ -54,9 +54,13 @@ pub fn encode_claim(out: &mut Vec<u8>, claim: &Claim) {
     encode_json(out, FrameKind::Claim, claim);
 }
 
-/// Appends EXITED.
-pub fn encode_exited(out: &mut Vec<u8>, exited: &Exited) {
-    encode_json(out, FrameKind::Exited, exited);
+/// Appends EXITED; `last_call` as in [`ControlEvent::Exited`](crate::ControlEvent::Exited).
+pub fn encode_exited(out: &mut Vec<u8>, exited: &Exited, last_call: Option<u32>) {
+    let message = ExitedMessage {
+        exited: exited.clone(),
+        last_call,
+    };
+    encode_json(out, FrameKind::Exited, &message);
 }
 
 /// Appends SHUTDOWN.

@@ -221,6 +221,15 @@ pub enum Exited {
     Spawn(String),
 }
 
+/// EXITED as it is written.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ExitedMessage {
+    #[serde(flatten)]
+    pub(crate) exited: Exited,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_call: Option<u32>,
+}
+
 /// Ends runtime and agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shutdown {

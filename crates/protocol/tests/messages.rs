@@ -163,6 +163,25 @@ fn claim_reads_as_specified() {
 }
 
 #[test]
+fn the_end_of_a_runtime_reads_back() {
+    for exited in [
+        Exited::Code(3),
+        Exited::Signal(9),
+        Exited::Spawn("no".into()),
+    ] {
+        for last_call in [None, Some(0), Some(7)] {
+            let mut bytes = Vec::new();
+            encode_exited(&mut bytes, &exited, last_call);
+            let exited = exited.clone();
+            assert_eq!(
+                ControlEvent::parse(frame(&bytes)),
+                Ok(ControlEvent::Exited { exited, last_call })
+            );
+        }
+    }
+}
+
+#[test]
 fn control_messages_on_the_wire() {
     let payload = |encode: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = Vec::new();
@@ -170,15 +189,15 @@ fn control_messages_on_the_wire() {
         String::from_utf8(frame(&bytes).payload.to_vec()).unwrap()
     };
     assert_eq!(
-        payload(&|out| encode_exited(out, &Exited::Code(3))),
+        payload(&|out| encode_exited(out, &Exited::Code(3), None)),
         r#"{"code":3}"#
     );
     assert_eq!(
-        payload(&|out| encode_exited(out, &Exited::Signal(9))),
-        r#"{"signal":9}"#
+        payload(&|out| encode_exited(out, &Exited::Signal(9), Some(7))),
+        r#"{"signal":9,"last_call":7}"#
     );
     assert_eq!(
-        payload(&|out| encode_exited(out, &Exited::Spawn("no".into()))),
+        payload(&|out| encode_exited(out, &Exited::Spawn("no".into()), None)),
         r#"{"spawn":"no"}"#
     );
     assert_eq!(

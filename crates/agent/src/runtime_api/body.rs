@@ -15,6 +15,8 @@ pub(crate) struct Body {
     /// A chunk has been read and its line end has not.
     in_chunk: bool,
     done: bool,
+    /// Reading it has failed: where it would end, and the next request begin, is not known any more.
+    broken: bool,
     /// `Lambda-Runtime-Function-Error-Type`, as a trailer.
     pub(crate) error_type: Option<String>,
     /// `Lambda-Runtime-Function-Error-Body`, as a trailer, in base64.
@@ -30,6 +32,7 @@ impl Body {
             chunked: head.chunked,
             in_chunk: false,
             done: rest == 0 && !head.chunked,
+            broken: false,
             error_type: None,
             error_body: None,
         }
@@ -40,8 +43,21 @@ impl Body {
         self.done
     }
 
-    /// Reads some bytes; 0 only at the end.
+    /// Reads some bytes; 0 only at the end. After an error nothing more is read.
     pub(crate) fn read(
+        &mut self,
+        reader: &mut impl BufRead,
+        buffer: &mut [u8],
+    ) -> Result<usize, HttpError> {
+        if self.broken {
+            return Err(HttpError::Io);
+        }
+        let outcome = self.read_piece(reader, buffer);
+        self.broken = outcome.is_err();
+        outcome
+    }
+
+    fn read_piece(
         &mut self,
         reader: &mut impl BufRead,
         buffer: &mut [u8],
@@ -191,6 +207,15 @@ mod tests {
                 "{bytes:?}"
             );
         }
+        // What follows could look like chunks again.
+        let mut bytes = &b"zz\r\n3\r\nabc\r\n0\r\n\r\nGET / HTTP/1.1\r\n\r\n"[..];
+        let mut body = Body::new(&chunked);
+        let mut buffer = [0; 10];
+        for _ in 0..3 {
+            assert!(body.read(&mut bytes, &mut buffer).is_err());
+            assert!(!body.is_done());
+        }
+        assert!(bytes.starts_with(b"3\r\nabc"));
         assert!(
             read_all(
                 &Head {

@@ -1,8 +1,16 @@
 use std::io::{self, BufRead};
 
 /// Most bytes of a request line or header line that are kept. Longer header lines are skipped, as clients send long ones that nobody here
-/// reads (the X-Ray error cause may have 1 MiB).
+/// reads (the X-Ray error cause may have 1 MiB), but not those that say where a request ends.
 const LINE_KEPT: usize = 8 * 1024;
+
+/// Headers that say where a request or its connection ends.
+const FRAMING: [&str; 4] = [
+    "connection",
+    "content-length",
+    "expect",
+    "transfer-encoding",
+];
 
 /// Most bytes of a whole request head.
 const HEAD_LIMIT: usize = 1024 * 1024 + 64 * 1024;
@@ -92,7 +100,11 @@ pub(crate) fn read_head(reader: &mut impl BufRead) -> Result<Option<Head>, HttpE
     loop {
         match lines.next()? {
             None => return Err(HttpError::Io),
-            Some(Line::TooLong) => {}
+            // Without a colon so far it could be any header.
+            Some(Line::TooLong) => match lines.name() {
+                Some(name) if !FRAMING.contains(&name.as_str()) => {}
+                _ => return Err(bad(431, "a header line is too long")),
+            },
             Some(Line::Kept(line)) if line.is_empty() => break,
             Some(Line::Kept(line)) => {
                 let (name, value) = line
@@ -215,6 +227,13 @@ impl<R: BufRead> Lines<'_, R> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         Ok(Some(Line::Kept(String::from_utf8_lossy(line).into_owned())))
     }
+
+    /// The header's name in lower case, if the kept bytes of the last line have a whole one.
+    fn name(&self) -> Option<String> {
+        let end = self.line.iter().position(|byte| *byte == b':')?;
+        let name = String::from_utf8_lossy(&self.line[..end]);
+        Some(name.trim().to_ascii_lowercase())
+    }
 }
 
 #[cfg(test)]
@@ -286,6 +305,22 @@ mod tests {
             read("GET / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n"),
             Err(501)
         );
+        for name in [
+            "Content-Length",
+            "transfer-encoding",
+            "Connection",
+            "Expect",
+            "Content-Length ",
+            "\tContent-Length",
+            "X-No-Colon",
+        ] {
+            let padding = " ".repeat(LINE_KEPT);
+            for line in [format!("{name}:{padding}5"), format!("{name}{padding}: 5")] {
+                let outcome = read(&format!("GET / HTTP/1.1\r\n{line}\r\n\r\n"));
+                let harmless = line.starts_with("X-No-Colon:");
+                assert_eq!(outcome.err(), (!harmless).then_some(431), "{name}");
+            }
+        }
         assert_eq!(read("GET / HTTP/1.1\r\nA: b"), Err(0));
         assert_eq!(read(&"GET / ".repeat(3000)), Err(0));
         assert_eq!(read(&format!("{}\n", "GET / ".repeat(3000))), Err(400));

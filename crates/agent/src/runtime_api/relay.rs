@@ -2,6 +2,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 use warren_protocol::{
@@ -55,6 +56,12 @@ impl Relay {
     pub(crate) fn close(&self) {
         // The host may have closed it already.
         let _ = self.stream.shutdown(Shutdown::Both);
+    }
+
+    /// Gives up each later write that the host takes nothing of for so long.
+    pub(crate) fn limit_writes(&self, patience: Duration) {
+        // It fails only for a time of zero.
+        let _ = self.stream.set_write_timeout(Some(patience));
     }
 
     /// Waits for a call or for the end of `client`, the connection that would get it. `None` at the latter.

@@ -1,9 +1,9 @@
-use std::io::{BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use warren_protocol::RUNTIME_API_ADDRESS;
 
@@ -21,6 +21,10 @@ const CONNECTION_LIMIT: usize = 16;
 
 /// Most bytes of a body that are read only to get to the next request.
 const DISCARD_LIMIT: usize = 64 * 1024 * 1024;
+
+/// How long, and for how many bytes more than the sockets' buffers hold, a client may go on sending after an answer that ends its connection.
+const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Read buffer of a connection.
 const READ_BUFFER: usize = 4 * 1024;
@@ -118,6 +122,8 @@ impl Drop for Place {
 pub(crate) struct Request<'a, 's> {
     pub(crate) head: Head,
     pub(crate) body: Body,
+    /// The call whose answer came with this request and was refused: its error is to be told.
+    pub(crate) refused: Option<u32>,
     reader: &'a mut BufReader<&'s TcpStream>,
 }
 
@@ -166,6 +172,7 @@ fn serve(stream: &TcpStream, session: &Session) {
             Err(HttpError::Bad { status, message }) => {
                 // The connection ends here in any case.
                 let _ = Answer::error(status, "InvalidRequest", message).write(&mut writer, true);
+                linger(stream);
                 return;
             }
         };
@@ -173,6 +180,7 @@ fn serve(stream: &TcpStream, session: &Session) {
         let mut request = Request {
             head,
             body,
+            refused: None,
             reader: &mut reader,
         };
         let answer = match Route::of(&request.head.method, &request.head.path) {
@@ -189,15 +197,49 @@ fn serve(stream: &TcpStream, session: &Session) {
             Route::Off(endpoint) => endpoint.answer(&request.head),
             Route::Refused(answer) => answer,
         };
-        let last = !request.discard() || request.head.close;
+        let unread = !request.discard();
+        let last = unread || request.head.close;
+        let refused = request.refused;
         if answer.write(&mut writer, last).is_err() || last {
-            session.settle(stream, After::Close);
+            if unread {
+                linger(stream);
+            }
+            if let Some(call) = refused {
+                // The client may be waiting for this before it does anything else.
+                let _ = stream.shutdown(Shutdown::Both);
+                session.settle(call, stream, After::Close);
+            }
             return;
         }
+        let Some(call) = refused else {
+            continue;
+        };
         let then = match reader.buffer() {
             [] => After::Wait,
             _ => After::Request,
         };
-        session.settle(stream, then);
+        session.settle(call, stream, then);
+    }
+}
+
+/// Lets the client read its answer before the connection ends: closed with bytes unread, it would be reset, and the answer lost.
+fn linger(stream: &TcpStream) {
+    // Where the client is gone already each of these fails, and there is nothing to wait for.
+    let _ = stream.shutdown(Shutdown::Write);
+    let end = Instant::now() + LINGER_TIME;
+    let mut buffer = vec![0; READ_BUFFER];
+    let mut left = LINGER_BYTES;
+    let mut stream = stream;
+    while left > 0 {
+        let rest = end.saturating_duration_since(Instant::now());
+        if rest.is_zero() || stream.set_read_timeout(Some(rest)).is_err() {
+            return;
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => left = left.saturating_sub(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
     }
 }

@@ -1,5 +1,5 @@
 use std::io::{self, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use rustix::event::{PollFd, PollFlags};
 use warren_protocol::{HEADER_LEN, InvokeMeta};
 
+use crate::frames::invalid;
 use crate::output::Output;
 use crate::readiness::wait_ready;
 use crate::report::report;
@@ -76,16 +77,22 @@ impl Session {
         }
     }
 
-    /// Ends the call stream: the runtime has ended.
-    pub(crate) fn close(&self) {
+    /// Ends the call stream: the runtime has ended. Gives the number of the last call that it was given, 0 if there was none.
+    pub(crate) fn close(&self) -> u32 {
         self.closed.store(true, Ordering::SeqCst);
-        self.tell_late();
+        // A host that takes nothing any more must be told of the runtime's end all the same.
+        self.relay.limit_writes(PATIENCE);
+        if self.late.is_quiet_in_time() {
+            self.tell_late(None);
+        }
+        let given = lock(&self.state).end();
         self.relay.close();
+        given
     }
 
     /// `GET /runtime/invocation/next`; `head` is that of the request.
     pub(crate) fn next(&self, head: &Head, client: &TcpStream) -> Next {
-        self.tell_late();
+        self.tell_late(None);
         let first = lock(&self.state).next();
         match first {
             Err(refusal) => return Next::Refused(refusal.into()),
@@ -117,7 +124,12 @@ impl Session {
         mut client: &TcpStream,
     ) -> io::Result<bool> {
         let meta = invocation.meta()?;
-        lock(&self.state).invoked(&meta.id, invocation.number);
+        if lock(&self.state)
+            .invoked(&meta.id, invocation.number)
+            .is_err()
+        {
+            return Err(invalid("the runtime ended before its call"));
+        }
         let mut bytes = event_head(&meta);
         if head.close {
             bytes.extend_from_slice(b"Connection: close\r\n");
@@ -185,15 +197,16 @@ impl Session {
                 lock(&self.state).answered();
                 Answer::accepted()
             }
-            Ok(Err(fault)) => self.failed(call, fault),
+            Ok(Err(fault)) => self.failed(call, fault, request),
             Err(error) => self.unreachable(error),
         }
     }
 
     /// Ends a call with an error: at once if the runtime is told that all is well, otherwise when its reaction is known.
-    fn failed(&self, call: u32, fault: Fault) -> Answer {
+    fn failed(&self, call: u32, fault: Fault, request: &mut Request<'_, '_>) -> Answer {
         if !fault.answer.is_accepted() {
             self.late.keep(call, fault.error);
+            request.refused = Some(call);
             return fault.answer;
         }
         let outcome = self.relay.send_error(call, &fault.error);
@@ -201,11 +214,8 @@ impl Session {
         outcome.map_or_else(|error| self.unreachable(error), |()| fault.answer)
     }
 
-    /// Waits for the runtime's reaction to a refused answer, and tells the host. `client` is its connection.
-    pub(crate) fn settle(&self, client: &TcpStream, then: After) {
-        if !self.late.is_pending() {
-            return;
-        }
+    /// Waits for the runtime's reaction to the refused answer of this call, and tells the host. `client` is the connection that it came on.
+    pub(crate) fn settle(&self, call: u32, client: &TcpStream, then: After) {
         let goes_on = match then {
             After::Request => true,
             After::Wait => {
@@ -213,20 +223,17 @@ impl Session {
                 let waited = wait_ready(&mut fds, Some(PATIENCE));
                 waited.is_ok() && !fds[0].revents().contains(PollFlags::RDHUP)
             }
-            After::Close => {
-                // The client may be waiting for this before it does anything else.
-                let _ = client.shutdown(Shutdown::Both);
-                false
-            }
+            After::Close => false,
         };
         if !goes_on {
-            self.late.wait();
+            self.late.wait(call);
         }
-        self.tell_late();
+        self.tell_late(Some(call));
     }
 
-    fn tell_late(&self) {
-        self.late.tell(|call, error| {
+    /// Tells the host the error that it was not told yet, where a call is named only of that one.
+    fn tell_late(&self, only: Option<u32>) {
+        self.late.tell(only, |call, error| {
             if let Err(error) = self.relay.send_error(call, error) {
                 self.lost(error);
             }
@@ -288,7 +295,8 @@ impl Session {
             Ok(call) => call,
             Err(refusal) => return refusal.into(),
         };
-        self.failed(call, Fault::read(request))
+        let fault = Fault::read(request);
+        self.failed(call, fault, request)
     }
 
     /// `POST /runtime/init/error`
@@ -366,7 +374,29 @@ fn event_head(meta: &InvokeMeta<'_>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
+    use crate::outbox::Outbox;
+
+    #[test]
+    fn a_host_that_takes_nothing_does_not_hold_up_the_end() {
+        let (agent, mut host) = UnixStream::pair().unwrap();
+        agent.set_nonblocking(true).unwrap();
+        while (&agent).write(&[0; 4096]).is_ok() {}
+        agent.set_nonblocking(false).unwrap();
+        let (control, _held) = UnixStream::pair().unwrap();
+        let (output, _pipes) = Output::new(Arc::new(Outbox::new(control))).unwrap();
+        let session = Session::new(agent, Arc::new(output), Arc::new(Supervisor::new()));
+        session.late.keep(1, vec![0; 1 << 20]);
+        let (ended, end) = mpsc::channel();
+        thread::spawn(move || ended.send(session.close()));
+        assert_eq!(end.recv_timeout(Duration::from_secs(30)), Ok(0));
+        host.read_to_end(&mut Vec::new()).unwrap();
+    }
 
     #[test]
     fn event_headers_are_those_of_lambda() {

@@ -25,6 +25,7 @@ enum Phase {
     Running(Call),
     Answering(Call, Target),
     ResponseSent(Call),
+    Ended,
 }
 
 /// A call that was given out.
@@ -84,12 +85,15 @@ impl From<Refusal> for Answer {
 #[derive(Debug)]
 pub(crate) struct RuntimeState {
     phase: Phase,
+    /// Number of the last call that was given out; 0 before the first.
+    given: u32,
 }
 
 impl Default for RuntimeState {
     fn default() -> Self {
         Self {
             phase: Phase::Started,
+            given: 0,
         }
     }
 }
@@ -120,12 +124,21 @@ impl RuntimeState {
         }
     }
 
-    /// A call has come; only while it is waited for.
-    pub(crate) fn invoked(&mut self, id: &str, number: u32) {
+    /// A call has come and is about to be given out; only while it is waited for.
+    pub(crate) fn invoked(&mut self, id: &str, number: u32) -> Result<(), Refusal> {
+        self.check_waiting()?;
+        self.given = number;
         self.phase = Phase::Running(Call {
             id: id.to_owned(),
             number,
         });
+        Ok(())
+    }
+
+    /// The runtime has ended: no call is given out any more. Gives the number of the last that was, 0 if there was none.
+    pub(crate) fn end(&mut self) -> u32 {
+        self.phase = Phase::Ended;
+        self.given
     }
 
     /// The runtime begins to answer the call with this id. Gives its number.
@@ -136,9 +149,11 @@ impl RuntimeState {
             {
                 Err(Refusal::RequestId)
             }
-            Phase::Started | Phase::InitError | Phase::Restoring | Phase::RestoreError => {
-                Err(Refusal::RequestId)
-            }
+            Phase::Started
+            | Phase::InitError
+            | Phase::Restoring
+            | Phase::RestoreError
+            | Phase::Ended => Err(Refusal::RequestId),
             Phase::Running(call) => {
                 let number = call.number;
                 self.phase = Phase::Answering(call.clone(), target);
@@ -199,6 +214,7 @@ impl RuntimeState {
             Phase::Running(_) => "Running",
             Phase::Answering(_, target) => target.name(),
             Phase::ResponseSent(_) => "RuntimeResponseSentState",
+            Phase::Ended => "Ended",
         };
         Refusal::Transition { from, to }
     }
@@ -219,7 +235,7 @@ mod tests {
         assert_eq!(state.next(), Ok(true));
         assert_eq!(state.next(), Ok(false), "asking again while waiting");
         assert_eq!(state.check_waiting(), Ok(()));
-        state.invoked("a", 1);
+        assert_eq!(state.invoked("a", 1), Ok(()));
         assert_eq!(
             state.check_waiting(),
             Err(refused("Running", Target::Ready))
@@ -239,13 +255,18 @@ mod tests {
             Err(refused("RuntimeResponseSentState", Target::InitError))
         );
         assert_eq!(state.next(), Ok(false));
-        state.invoked("b", 2);
+        assert_eq!(state.invoked("b", 2), Ok(()));
         assert_eq!(
             state.answer("a", Target::Response),
             Err(Refusal::RequestId),
             "a finished id"
         );
         assert_eq!(state.answer("b", Target::ErrorResponse), Ok(2));
+        state.answered();
+        assert_eq!(state.next(), Ok(false));
+        assert_eq!(state.end(), 2);
+        assert!(state.invoked("c", 3).is_err(), "given to nobody");
+        assert_eq!(state.end(), 2);
     }
 
     #[test]

@@ -211,6 +211,8 @@ pub(crate) struct Sandbox {
     pub(crate) folder: TempDir,
     secret: Secret,
     control: Option<Stream>,
+    /// As the last EXITED says it.
+    pub(crate) last_call: Option<u32>,
 }
 
 impl Sandbox {
@@ -279,6 +281,7 @@ impl Sandbox {
             folder,
             secret,
             control: None,
+            last_call: None,
         })
     }
 
@@ -396,7 +399,10 @@ impl Sandbox {
         loop {
             match logs.take(self.next_event().expect("EXITED")) {
                 None => {}
-                Some(ControlEvent::Exited(exited)) => return (exited, logs),
+                Some(ControlEvent::Exited { exited, last_call }) => {
+                    self.last_call = last_call;
+                    return (exited, logs);
+                }
                 Some(other) => panic!("{other:?}"),
             }
         }

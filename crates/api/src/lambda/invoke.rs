@@ -5,8 +5,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use serde::de::IgnoredAny;
-use warren_invoker::{Invocation, InvokeError};
-use warren_model::{Outcome, VersionId};
+use warren_invoker::Invocation;
+use warren_model::{Outcome, TraceHeader, VersionId};
 
 use super::{
     answer,
@@ -14,7 +14,7 @@ use super::{
     error::{Code, LambdaError},
     target::Target,
 };
-use crate::state::{Api, TRIES};
+use crate::state::Api;
 
 /// Length of the log's end in an answer, in bytes (API reference, `LogResult`).
 const LOG_TAIL: usize = 4096;
@@ -22,7 +22,7 @@ const LOG_TAIL: usize = 4096;
 const MAX_CLIENT_CONTEXT: usize = 3583;
 
 pub(super) async fn invoke(api: &Api, call: Call) -> Result<Response<Body>, LambdaError> {
-    let mut target = Target::find(api, call.parameter(0), call.query.get("Qualifier"))?;
+    let target = Target::find(api, call.parameter(0), call.query.get("Qualifier"))?;
     let dry_run = dry_run(call.header("x-amz-invocation-type"))?;
     let tail = log_tail(call.header("x-amz-log-type"))?;
     refuse_unserved(&call)?;
@@ -36,31 +36,26 @@ pub(super) async fn invoke(api: &Api, call: Call) -> Result<Response<Body>, Lamb
         target.callable()?;
         return Ok(answer::empty(StatusCode::NO_CONTENT));
     }
-    let mut tries_left = TRIES;
-    loop {
+    let find = || {
+        let target = Target::find(api, call.parameter(0), call.query.get("Qualifier"))?;
         let version = target.callable()?;
         let executed = version.id;
-        tries_left -= 1;
         let invocation = Invocation {
             version,
-            trace: call.header("x-amzn-trace-id").map(str::to_owned),
+            trace: call
+                .header("x-amzn-trace-id")
+                .and_then(TraceHeader::of_caller),
             arn: target.arn(),
             payload: call.body.clone(),
             request_id: call.request_id.clone(),
             client_context: client_context.clone(),
             tail,
         };
-        match api.invoke(invocation, call.arrived).await {
-            Err(InvokeError::Changed) if tries_left > 0 => {
-                target = Target::find(api, call.parameter(0), call.query.get("Qualifier"))?;
-            }
-            result => {
-                let completed = result?;
-                let log = completed.log_tail.filter(|_| tail);
-                return Ok(completed_answer(completed.outcome, executed, log));
-            }
-        }
-    }
+        Ok::<_, LambdaError>((invocation, executed))
+    };
+    let (completed, executed) = api.invoke(call.arrived, find).await?;
+    let log = completed.log_tail.filter(|_| tail);
+    Ok(completed_answer(completed.outcome, executed, log))
 }
 
 fn completed_answer(

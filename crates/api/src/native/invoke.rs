@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, Response, header};
 use serde::Deserialize;
 use utoipa::IntoParams;
-use warren_invoker::{Completed, Invocation, InvokeError};
+use warren_invoker::{Completed, Invocation};
 use warren_model::{
     Outcome, RequestId,
     native::{DURATION_HEADER, InvokeOutcome, LOG_TAIL_HEADER, OUTCOME_HEADER},
@@ -16,7 +16,7 @@ use super::{
     find::Found,
     refusal::{Refusal, Refused},
 };
-use crate::state::{Api, TRIES};
+use crate::state::Api;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -50,10 +50,8 @@ pub(super) async fn invoke(
     Event(payload): Event,
 ) -> Result<Response<Body>, Refusal> {
     let begun = Instant::now();
-    let mut tries_left = TRIES;
-    loop {
+    let find = || {
         let found = Found::of(&api, &name, params.qualifier.as_deref())?;
-        tries_left -= 1;
         let invocation = Invocation {
             version: found.callable()?,
             request_id: request_id.clone(),
@@ -63,15 +61,11 @@ pub(super) async fn invoke(
             trace: None,
             tail: params.tail,
         };
-        match api.invoke(invocation, begun).await {
-            Err(InvokeError::Changed) if tries_left > 0 => {}
-            Err(error) => return Err(error.into()),
-            Ok(completed) => {
-                let millis = begun.elapsed().as_secs_f64() * 1_000.0;
-                return Ok(answer(completed, millis, params.tail));
-            }
-        }
-    }
+        Ok::<_, Refusal>((invocation, ()))
+    };
+    let (completed, ()) = api.invoke(begun, find).await?;
+    let millis = begun.elapsed().as_secs_f64() * 1_000.0;
+    Ok(answer(completed, millis, params.tail))
 }
 
 fn answer(completed: Completed, millis: f64, tail: bool) -> Response<Body> {

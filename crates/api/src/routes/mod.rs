@@ -22,14 +22,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use tokio::net::TcpListener;
-use warren_invoker::{Invocation, InvokeError};
-use warren_model::{Outcome, RequestId, RouteMatch, limits::MAX_SYNC_PAYLOAD};
+use warren_invoker::Invocation;
+use warren_model::{Outcome, RequestId, RouteMatch, TraceHeader, limits::MAX_SYNC_PAYLOAD};
 
 use self::{event::Event, refusal::Refusal};
-use crate::{
-    edge,
-    state::{Api, TRIES},
-};
+use crate::{edge, state::Api};
 
 /// Most bytes of headers, names and values together: API Gateway takes 10,240, and a proxy in front may add some.
 const MAX_HEADERS: usize = 16 * 1024;
@@ -80,7 +77,7 @@ async fn answer(
     if header_bytes(&parts.headers) > MAX_HEADERS {
         return Err(Refusal::head_too_large(MAX_HEADERS));
     }
-    let mut snapshot = api.registry().snapshot();
+    let snapshot = api.registry().snapshot();
     let (route_key, name, parameters) = match snapshot.routes.find(method, path) {
         RouteMatch::Found {
             route,
@@ -117,8 +114,9 @@ async fn answer(
     }
     let payload = api.bodies().hold(payload).ok_or_else(Refusal::no_memory)?;
     let trace = parts.headers.get("x-amzn-trace-id");
-    let mut tries_left = TRIES;
-    loop {
+    let trace = trace.and_then(|value| TraceHeader::of_caller(value.to_str().ok()?));
+    let find = || {
+        let snapshot = api.registry().snapshot();
         let version = snapshot
             .ready(&name, None)
             .map_err(|error| Refusal::not_ready(&error))?;
@@ -129,24 +127,18 @@ async fn answer(
             payload: payload.clone(),
             arn: account.function_arn(&name),
             client_context: None,
-            trace: trace.and_then(|value| Some(value.to_str().ok()?.to_owned())),
+            trace: trace.clone(),
             tail: false,
         };
-        tries_left -= 1;
-        let completed = match api.invoke(invocation, arrived).await {
-            Err(InvokeError::Changed) if tries_left > 0 => {
-                snapshot = api.registry().snapshot();
-                continue;
-            }
-            result => result.map_err(|error| Refusal::not_run(&error))?,
-        };
-        return match completed.outcome {
-            Outcome::Answer(bytes) => {
-                answer::translate(&bytes).map_err(|error| Refusal::malformed(&error))
-            }
-            Outcome::Error(_) => Err(Refusal::raised()),
-            Outcome::Failed(failure) => Err(Refusal::failed(&failure, timeout_s)),
-        };
+        Ok::<_, Refusal>((invocation, timeout_s))
+    };
+    let (completed, timeout_s) = api.invoke(arrived, find).await?;
+    match completed.outcome {
+        Outcome::Answer(bytes) => {
+            answer::translate(&bytes).map_err(|error| Refusal::malformed(&error))
+        }
+        Outcome::Error(_) => Err(Refusal::raised()),
+        Outcome::Failed(failure) => Err(Refusal::failed(&failure, timeout_s)),
     }
 }
 

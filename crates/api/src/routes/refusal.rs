@@ -25,6 +25,49 @@ const SHOWN: usize = 200;
 /// When a caller may try again where no better number is known.
 const RETRY_AFTER_S: u32 = 1;
 
+impl From<InvokeError> for Refusal {
+    /// A call that did not run.
+    fn from(error: InvokeError) -> Self {
+        let busy = |seconds, why: &str| {
+            Self::later(
+                StatusCode::TOO_MANY_REQUESTS,
+                seconds,
+                format!("Too Many Requests: {why}"),
+            )
+        };
+        match error {
+            InvokeError::FunctionConcurrency { .. } => busy(
+                RETRY_AFTER_S,
+                "the function's concurrency limit is reached.",
+            ),
+            InvokeError::AccountConcurrency { .. } => {
+                busy(RETRY_AFTER_S, "the account's concurrency limit is reached.")
+            }
+            InvokeError::HostBusy { retry_after_s } => busy(
+                retry_after_s,
+                "this machine has no room for another call now.",
+            ),
+            InvokeError::Stopping => Self::later(
+                StatusCode::SERVICE_UNAVAILABLE,
+                RETRY_AFTER_S,
+                "Service Unavailable: the server is stopping.",
+            ),
+            InvokeError::Changed => Self::later(
+                StatusCode::SERVICE_UNAVAILABLE,
+                RETRY_AFTER_S,
+                "Service Unavailable: the function was changed while it was being called.",
+            ),
+            other => {
+                tracing::error!(error = %other, "a call of a route could not be run");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "Service Unavailable: the function's engine can't run it now.",
+                )
+            }
+        }
+    }
+}
+
 impl Refusal {
     fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
@@ -129,46 +172,6 @@ impl Refusal {
                     "Service Unavailable: the function can't be called, its state is {state:?}."
                 ),
             ),
-        }
-    }
-
-    pub(super) fn not_run(error: &InvokeError) -> Self {
-        let busy = |seconds, why: &str| {
-            Self::later(
-                StatusCode::TOO_MANY_REQUESTS,
-                seconds,
-                format!("Too Many Requests: {why}"),
-            )
-        };
-        match error {
-            InvokeError::FunctionConcurrency { .. } => busy(
-                RETRY_AFTER_S,
-                "the function's concurrency limit is reached.",
-            ),
-            InvokeError::AccountConcurrency { .. } => {
-                busy(RETRY_AFTER_S, "the account's concurrency limit is reached.")
-            }
-            InvokeError::HostBusy { retry_after_s } => busy(
-                *retry_after_s,
-                "this machine has no room for another call now.",
-            ),
-            InvokeError::Stopping => Self::later(
-                StatusCode::SERVICE_UNAVAILABLE,
-                RETRY_AFTER_S,
-                "Service Unavailable: the server is stopping.",
-            ),
-            InvokeError::Changed => Self::later(
-                StatusCode::SERVICE_UNAVAILABLE,
-                RETRY_AFTER_S,
-                "Service Unavailable: the function was changed while it was being called.",
-            ),
-            other => {
-                tracing::error!(error = %other, "a call of a route could not be run");
-                Self::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "Service Unavailable: the function's engine can't run it now.",
-                )
-            }
         }
     }
 

@@ -374,6 +374,10 @@ impl Sandbox for DockerSandbox {
         self.cgroup.get()?.usage()
     }
 
+    fn peak_bytes(&self) -> Option<u64> {
+        self.cgroup.get()?.peak_bytes()
+    }
+
     async fn kill(&self) -> Result<(), EngineError> {
         let mut killed = self.killed.lock().await;
         if *killed {

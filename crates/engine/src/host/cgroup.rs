@@ -9,6 +9,9 @@ use std::{
 use super::peak;
 use crate::Usage;
 
+/// Bytes of `cgroup.procs` that are read: 1,024 processes, the most of a sandbox, and a good many more.
+const MAX_LINES: usize = 64 * 1024;
+
 const ROOT: &str = "/sys/fs/cgroup";
 
 /// The open files of one cgroup; reading them again needs no path, and fails once the cgroup is gone.
@@ -66,10 +69,8 @@ impl Cgroup {
             Version::V2 => ("anon", "shmem"),
         };
         let memory_bytes = field(&memory, own)? + field(&memory, shared)?;
-        let peak = peak::of_processes(&read(&self.processes)?);
         Some(Usage {
             memory_bytes,
-            memory_peak_bytes: memory_bytes.max(peak),
             oom_kills: field(&oom, "oom_kill").unwrap_or(0),
             cpu_us: match self.version {
                 Version::V1 => cpu.trim().parse::<u64>().ok()? / 1000,
@@ -79,7 +80,30 @@ impl Cgroup {
     }
 }
 
-/// Whole content of a file that the kernel makes at each read; these stay below 8 KiB.
+impl Cgroup {
+    /// The most that the processes there now have used so far, in bytes.
+    pub fn peak_bytes(&self) -> Option<u64> {
+        Some(peak::of_processes(&read_lines(&self.processes)?))
+    }
+}
+
+/// Whole lines of a file that the kernel makes at each read, a page or less at a time; what is past [`MAX_LINES`] is left out.
+fn read_lines(file: &File) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 8192];
+    while bytes.len() < MAX_LINES {
+        match file.read_at(&mut buffer, bytes.len() as u64).ok()? {
+            0 => break,
+            length => bytes.extend_from_slice(&buffer[..length]),
+        }
+    }
+    // Half of a process's number is another process.
+    let end = bytes.iter().rposition(|byte| *byte == b'\n');
+    bytes.truncate(end.map_or(0, |end| end + 1));
+    String::from_utf8(bytes).ok()
+}
+
+/// Whole content of a file that the kernel makes at each read in one piece; these stay below 8 KiB.
 fn read(file: &File) -> Option<String> {
     let mut buffer = [0; 8192];
     let length = file.read_at(&mut buffer, 0).ok()?;
@@ -147,6 +171,21 @@ mod tests {
             found.cpu,
             Path::new("/sys/fs/cgroup/system.slice/docker-abc.scope")
         );
+    }
+
+    #[test]
+    fn lists_are_read_whole_or_up_to_a_whole_line() {
+        use std::io::Write;
+        let mut file = tempfile::tempfile().unwrap();
+        let numbers = |count: u32| -> String { (0..count).map(|n| format!("{n}\n")).collect() };
+        file.write_all(numbers(4_000).as_bytes()).unwrap();
+        assert_eq!(read_lines(&file).unwrap(), numbers(4_000));
+        file.write_all(b"4000").unwrap();
+        assert_eq!(read_lines(&file).unwrap(), numbers(4_000));
+        file.write_all(&b"\n123456"[..].repeat(20_000)).unwrap();
+        let text = read_lines(&file).unwrap();
+        assert!((MAX_LINES - 7..=MAX_LINES + 8_192).contains(&text.len()));
+        assert!(text.ends_with("\n123456\n"));
     }
 
     #[test]

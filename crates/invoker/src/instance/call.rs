@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use tokio::time::{Instant, timeout};
-use warren_model::{Outcome, RequestId, Timestamp};
+use warren_model::{Outcome, RequestId, Timestamp, TraceHeader};
 use warren_protocol::InvokeMeta;
 use warren_telemetry::report::Status;
 
@@ -20,30 +20,34 @@ use crate::{
 /// The agent's own deadline comes this much after the host's, which is the one that counts.
 const AGENT_GRACE_MS: u64 = 250;
 
+/// A call that surely reached no runtime.
+pub(super) struct NotTaken;
+
 impl Instance {
     pub(super) async fn exchange(
         &mut self,
         invocation: &Invocation,
         begin: Instant,
         deadline: Instant,
-    ) -> Ended {
+    ) -> Result<Ended, NotTaken> {
         let request = &invocation.request_id;
         if !self.ready
             && let Err(ending) = self.init_again(deadline).await
         {
-            return self.ended_early(ending, request);
+            return Ok(self.ended_early(ending, request));
         }
         self.gauge.begin();
         self.calls = self.calls.wrapping_add(1);
-        let trace = invocation
-            .trace
-            .clone()
-            .unwrap_or_else(|| trace_header(request));
+        let trace = invocation.trace.clone().unwrap_or_else(|| {
+            TraceHeader::of_request(request, epoch_ms(SystemTime::now()) / 1000)
+        });
         let meta = InvokeMeta {
             id: request.as_str().into(),
-            deadline: epoch_ms(begin, deadline),
+            deadline: epoch_ms(
+                SystemTime::now() + deadline.duration_since(begin) - begin.elapsed(),
+            ),
             arn: invocation.arn.as_str().into(),
-            trace: trace.into(),
+            trace: trace.as_str().into(),
             client: invocation.client_context.as_deref().map(Into::into),
             identity: None,
         };
@@ -86,7 +90,7 @@ impl Instance {
         if armed && matches!(result, Ok(Ok(_))) {
             self.control.deadline(self.calls, None);
         }
-        match result {
+        Ok(match result {
             Ok(Ok((Reply::Answer(body), mark))) => Ended {
                 outcome: Outcome::Answer(body),
                 mark: Some(mark),
@@ -104,14 +108,27 @@ impl Instance {
             Ok(Err(error)) => {
                 // A runtime that broke its stream may live, and is ended after its caller was told.
                 let life = match error {
-                    ChannelError::Closed | ChannelError::Io(_) => self.runtime_end().await,
+                    ChannelError::Closed | ChannelError::Unread | ChannelError::Io(_) => {
+                        self.runtime_end().await
+                    }
                     ChannelError::Protocol(_) | ChannelError::TooLarge => Life::Running,
                 };
+                if self.is_not_taken(&error, &life) {
+                    return Err(NotTaken);
+                }
                 let ending = Ending::of_channel(error, life, self.oom_killed());
                 self.ended_early(ending, request)
             }
             Err(()) => self.ended_early(Ending::Deadline, request),
-        }
+        })
+    }
+
+    /// Whether the runtime ended without the call that was sent to it. Only one that had answered before is believed, so that a call whose every new
+    /// instance ends so is not passed on for ever.
+    fn is_not_taken(&self, error: &ChannelError, life: &Life) -> bool {
+        let call = self.channel.last_call();
+        let later = matches!(life, Life::Exited { last_call: Some(last), .. } if *last < call);
+        call > 1 && (later || matches!(error, ChannelError::Unread))
     }
 
     fn ended_early(&self, ending: Ending, request: &RequestId) -> Ended {
@@ -131,20 +148,7 @@ impl Instance {
     }
 }
 
-/// An X-Ray header for a call that came without one: not sampled, made of the request's id.
-fn trace_header(request: &RequestId) -> String {
-    let digits: String = request.as_str().chars().filter(|c| *c != '-').collect();
-    let (root, parent) = (digits.get(..24), digits.get(16..32));
-    let seconds = Timestamp::from(SystemTime::now()).as_millis() / 1000;
-    format!(
-        "Root=1-{seconds:08x}-{};Parent={};Sampled=0",
-        root.unwrap_or("000000000000000000000000"),
-        parent.unwrap_or("0000000000000000"),
-    )
-}
-
-/// The deadline by the wall clock, in milliseconds since the epoch.
-fn epoch_ms(begin: Instant, deadline: Instant) -> u64 {
-    let moment = SystemTime::now() + deadline.duration_since(begin) - begin.elapsed();
+/// In milliseconds since the epoch.
+fn epoch_ms(moment: SystemTime) -> u64 {
     u64::try_from(Timestamp::from(moment).as_millis()).unwrap_or(0)
 }

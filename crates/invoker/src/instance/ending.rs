@@ -22,7 +22,9 @@ impl Ending {
     /// Tells a dead runtime from one that broke its stream.
     pub(super) fn of_channel(error: ChannelError, life: Life, memory_killed: bool) -> Self {
         match error {
-            ChannelError::Closed | ChannelError::Io(_) => Self::Exited(life, memory_killed),
+            ChannelError::Closed | ChannelError::Unread | ChannelError::Io(_) => {
+                Self::Exited(life, memory_killed)
+            }
             ChannelError::Protocol(_) | ChannelError::TooLarge => Self::Channel(error),
         }
     }
@@ -37,9 +39,13 @@ impl Ending {
             Self::Deadline => "Sandbox.Timedout".to_owned(),
             Self::InitError(body) => ErrorObject::parse(body)
                 .map_or_else(|| "Runtime.Unknown".to_owned(), |error| error.error_type),
-            Self::Exited(Life::Exited(Exited::Spawn(_)), _) => {
-                "Runtime.InvalidEntrypoint".to_owned()
-            }
+            Self::Exited(
+                Life::Exited {
+                    how: Exited::Spawn(_),
+                    ..
+                },
+                _,
+            ) => "Runtime.InvalidEntrypoint".to_owned(),
             Self::Exited(..) => "Runtime.ExitError".to_owned(),
             Self::Channel(ChannelError::TooLarge) => "Function.ResponseSizeTooLarge".to_owned(),
             Self::Channel(_) => "Runtime.ProtocolError".to_owned(),
@@ -92,10 +98,13 @@ pub(super) fn failure(ending: &Ending, request: &RequestId, timeout: Timeout) ->
 fn exit_words(life: &Life, memory_killed: bool) -> String {
     let exit = match life {
         _ if memory_killed => Exit::signal(9),
-        Life::Exited(Exited::Code(0)) | Life::Running | Life::Gone => Exit::Unexplained,
-        Life::Exited(Exited::Code(code)) => Exit::Status(*code),
-        Life::Exited(Exited::Signal(signal)) => Exit::signal(*signal),
-        Life::Exited(Exited::Spawn(why)) => return why.clone(),
+        Life::Running | Life::Gone => Exit::Unexplained,
+        Life::Exited { how, .. } => match how {
+            Exited::Code(0) => Exit::Unexplained,
+            Exited::Code(code) => Exit::Status(*code),
+            Exited::Signal(signal) => Exit::signal(*signal),
+            Exited::Spawn(why) => return why.clone(),
+        },
     };
     exit.to_string()
 }
@@ -111,7 +120,11 @@ mod tests {
 
     #[test]
     fn speaks_lambda() {
-        let exited = |exited| Ending::Exited(Life::Exited(exited), false);
+        let life = |how| Life::Exited {
+            how,
+            last_call: None,
+        };
+        let exited = |how| Ending::Exited(life(how), false);
         for (ending, expected) in [
             (
                 Ending::Deadline,
@@ -130,7 +143,7 @@ mod tests {
                 "Runtime.ExitError: RequestId: r-1 Error: Runtime exited with error: signal: segmentation fault",
             ),
             (
-                Ending::Exited(Life::Exited(Exited::Code(1)), true),
+                Ending::Exited(life(Exited::Code(1)), true),
                 "Runtime.ExitError: RequestId: r-1 Error: Runtime exited with error: signal: killed",
             ),
             (

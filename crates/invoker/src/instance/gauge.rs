@@ -21,7 +21,7 @@ impl MemoryGauge {
     /// Reads the figure of this moment.
     pub(super) fn sample(&mut self, sandbox: &dyn Sandbox) {
         if let Some(usage) = sandbox.usage() {
-            self.peak_bytes = self.peak_bytes.max(usage.memory_peak_bytes);
+            self.peak_bytes = self.peak_bytes.max(usage.memory_bytes);
             self.oom_kills = usage.oom_kills;
         }
         self.read = Some(Instant::now());
@@ -31,6 +31,9 @@ impl MemoryGauge {
     pub(super) fn at_call_end(&mut self, sandbox: &dyn Sandbox, duration: Duration) -> u64 {
         if duration >= SHORT || self.read.is_none_or(|read| read.elapsed() >= FRESH) {
             self.sample(sandbox);
+            // The kernel keeps it, so that one look at the end has all bursts of processes that live.
+            let peak = sandbox.peak_bytes().unwrap_or(0);
+            self.peak_bytes = self.peak_bytes.max(peak);
         }
         self.peak_bytes
     }

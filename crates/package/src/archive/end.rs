@@ -6,6 +6,7 @@ use super::broken;
 use super::field::{signed, u16_at, u32_at, u64_at};
 use crate::PackageError;
 
+const ENTRY: &[u8; 4] = b"PK\x01\x02";
 const END: &[u8; 4] = b"PK\x05\x06";
 const END_64: &[u8; 4] = b"PK\x06\x06";
 const LOCATOR_64: &[u8; 4] = b"PK\x06\x07";
@@ -49,6 +50,11 @@ impl End {
         let start = directory_end.checked_sub(size).ok_or_else(moved)?;
         let offset = usize::try_from(members.offset).map_err(|_| moved())?;
         let prefix = start.checked_sub(offset).ok_or_else(moved)?;
+        // Some readers count offsets from behind what stands before the zip, some take them as they are, if only a directory is there.
+        let at_zero = |at: usize, signature| prefix > 0 && signed(zip, at, signature);
+        if at_zero(offset, ENTRY) || at_zero(offset, END) || at_zero(offset + size, END_64) {
+            return Err(broken("it has a second directory"));
+        }
         let count = usize::try_from(members.count).unwrap_or(usize::MAX);
         if count > size / ENTRY_SIZE {
             return Err(broken(format!(

@@ -18,6 +18,12 @@ pub(super) fn u64_at(data: &[u8], at: usize) -> Option<u64> {
     bytes(data, at).map(u64::from_le_bytes)
 }
 
+/// Whether any of these signatures is in `data`.
+pub(super) fn has_any(data: &[u8], signatures: &[&[u8; 4]]) -> bool {
+    data.windows(4)
+        .any(|bytes| signatures.iter().any(|signature| bytes == *signature))
+}
+
 /// Whether `data` has this signature at `at`.
 pub(super) fn signed(data: &[u8], at: usize, signature: &[u8; 4]) -> bool {
     bytes(data, at).as_ref() == Some(signature)

@@ -1,7 +1,7 @@
 //! Where entries are: none in another's bytes, none between them that the directory does not list, each with a header that agrees.
 
 use super::extra::Extra;
-use super::field::{signed, u16_at, u32_at, u64_at};
+use super::field::{has_any, signed, u16_at, u32_at, u64_at};
 use super::{Record, broken};
 use crate::PackageError;
 use crate::shown::shown;
@@ -10,6 +10,15 @@ const SIGNATURE: &[u8; 4] = b"PK\x03\x04";
 /// Size of an entry's own header without name and extra fields, in bytes.
 const SIZE: usize = 30;
 const DESCRIPTOR: &[u8; 4] = b"PK\x07\x08";
+/// How the parts of a zip begin that lead to entries.
+const PARTS: &[&[u8; 4]] = &[
+    SIGNATURE,
+    b"PK\x01\x02",
+    b"PK\x05\x06",
+    b"PK\x06\x06",
+    b"PK\x06\x07",
+];
+const STORED: u16 = 0;
 /// Check sum and sizes follow the content, since they were not known before it.
 const DESCRIBED_LATER: u16 = 1 << 3;
 
@@ -32,6 +41,9 @@ pub(super) fn locate<'z>(
             .ok_or_else(|| {
                 PackageError::damaged(&shown(record.name), "it is not where the directory says")
             })?;
+        if prefix > 0 && signed(body, start - prefix, SIGNATURE) {
+            return Err(broken("it has an entry that its directory does not list"));
+        }
         if start < end {
             return Err(PackageError::Overlap {
                 entry: shown(record.name),
@@ -93,12 +105,22 @@ fn locate_one<'z>(
     let packed = usize::try_from(record.packed).map_err(|_| CUT_OFF)?;
     let end = data.checked_add(packed).ok_or(CUT_OFF)?;
     record.data = header.get(data..end).ok_or(CUT_OFF)?;
+    // Who reads from the front looks for the end of such a content in the content.
+    let open = described_later && record.method == STORED && long(18) != long_of(record.packed);
+    if open && (has_any(record.data, PARTS) || has_any(record.data, &[DESCRIPTOR])) {
+        return Err("it is stored without its size before it, and looks like parts of a zip");
+    }
     let described = match described_later {
         false => 0,
         true => descriptor(&header[end..], record)
             .ok_or("what follows its content states another check sum or other sizes")?,
     };
     Ok(start + end + described)
+}
+
+/// A size as a header without zip64 fields has it.
+fn long_of(size: u64) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
 }
 
 /// Size of the description at the beginning of `bytes`, if it is one of this record: with or without signature, sizes of four or eight bytes.
@@ -120,9 +142,10 @@ fn descriptor(bytes: &[u8], record: &Record<'_>) -> Option<usize> {
     }
 }
 
-/// Bytes between entries mean nothing to any reader, unless they begin another entry: then those see it that read from the front.
+/// Bytes before, between and behind entries mean nothing to any reader, unless a part of a zip begins there: then those see it that read from the front,
+/// or that count offsets from another place.
 fn nothing_hidden(between: &[u8]) -> Result<(), PackageError> {
-    match between.windows(4).any(|bytes| bytes == SIGNATURE) {
+    match has_any(between, PARTS) {
         true => Err(broken("it has an entry that its directory does not list")),
         false => Ok(()),
     }

@@ -77,6 +77,7 @@ impl<'z> Plan<'z> {
         }
         let mut records: Vec<_> = plan.entries.iter_mut().map(|e| &mut e.record).collect();
         archive.locate(&mut records)?;
+        plan.check_folders()?;
         // The root itself may be named, and is there anyway.
         plan.entries.retain(|entry| !entry.path.is_empty());
         if plan.entries.is_empty() {
@@ -85,6 +86,28 @@ impl<'z> Plan<'z> {
         tree::check(&plan.entries, limits)?;
         plan.read_links(limits)?;
         Ok(plan)
+    }
+
+    /// Folders have nothing in them: what follows a folder's header are other entries to whoever reads from the front.
+    fn check_folders(&self) -> Result<(), PackageError> {
+        let mut inflater = Inflater::new();
+        self.entries
+            .iter()
+            .filter(|entry| entry.kind == Kind::Folder)
+            .try_for_each(|entry| {
+                inflater.copy(&entry.record, |_| Ok(())).map_err(|error| {
+                    let problem = match error {
+                        CopyError::Content(problem) => problem,
+                        CopyError::Write(error) => error.to_string(),
+                    };
+                    let path = if entry.path.is_empty() {
+                        "./"
+                    } else {
+                        &entry.path
+                    };
+                    PackageError::damaged(path, problem)
+                })
+            })
     }
 
     fn read_links(&mut self, limits: &Limits) -> Result<(), PackageError> {
@@ -127,10 +150,22 @@ fn kind_of(record: &Record<'_>, path: &str, folder_by_name: bool) -> Result<Kind
     let entry = || path.to_owned();
     let mode = record.mode();
     let kind = match mode & KIND {
+        // Some readers go by the name, some by the mode.
+        FOLDER if !folder_by_name => {
+            return Err(PackageError::damaged(
+                path,
+                "its mode is a folder's and its name has no '/' at its end",
+            ));
+        }
+        FILE if folder_by_name => {
+            return Err(PackageError::damaged(
+                path,
+                "its mode is a file's and its name has a '/' at its end",
+            ));
+        }
         LINK if !folder_by_name => LINK,
-        0 | FILE | FOLDER if folder_by_name => FOLDER,
+        0 | FOLDER if folder_by_name => FOLDER,
         0 | FILE => FILE,
-        FOLDER => FOLDER,
         _ => {
             return Err(PackageError::SpecialFile {
                 entry: entry(),

@@ -2,6 +2,37 @@
 
 use crate::target::PythonVersion;
 
+/// Modules that only make their package quicker, which goes on without them: names behind the package's folder, or folders with '/' behind them.
+const OPTIONAL: &[&str] = &[
+    "_cbson",
+    "_cmessage",
+    "_ruamel_yaml",
+    "_yaml",
+    "aiohttp/_http_parser",
+    "aiohttp/_http_writer",
+    "aiohttp/_websocket/mask",
+    "aiohttp/_websocket/reader_c",
+    "bson/_cbson",
+    "coverage/tracer",
+    "debugpy/",
+    "frozenlist/_frozenlist",
+    "google/_upb/_message",
+    "markupsafe/_speedups",
+    "msgpack/_cmsgpack",
+    "multidict/_multidict",
+    "propcache/_helpers_c",
+    "pymongo/_cmessage",
+    "simplejson/_speedups",
+    "sqlalchemy/cyextension/",
+    "thrift/protocol/fastbinary",
+    "tornado/speedups",
+    "websockets/speedups",
+    "wrapt/_wrappers",
+    "yaml/_yaml",
+    "yarl/_quoting_c",
+    "zope/interface/_zope_interface_coptimizations",
+];
+
 /// A name such as `pkg/_core.cpython-312-x86_64-linux-gnu.so`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Tag<'p> {
@@ -32,6 +63,23 @@ impl<'p> Tag<'p> {
         self.variant.is_empty() && self.digits == format!("{}{}", version.major, version.minor)
     }
 
+    /// Whether its package can do without it: a known accelerator, or the shared part that mypyc makes for modules which are judged themselves.
+    pub(super) fn is_optional(&self) -> bool {
+        let at = |name: &str| {
+            let rest = self.module.strip_suffix(name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+        };
+        let within = |folder: &str| {
+            let found = self.module.find(folder);
+            found.is_some_and(|at| at == 0 || self.module[..at].ends_with('/'))
+        };
+        self.module.ends_with("__mypyc")
+            || OPTIONAL.iter().any(|name| match name.ends_with('/') {
+                true => within(name),
+                false => at(name),
+            })
+    }
+
     /// The version it is for, as people write it.
     pub(super) fn version(&self) -> String {
         let (major, minor) = self.digits.split_at(1);
@@ -60,6 +108,19 @@ mod tests {
             let tag = Tag::of(path).unwrap();
             assert_eq!((tag.module, tag.version().as_str()), ("a/_x", version));
             assert_eq!(tag.fits(python), fits, "{path}");
+        }
+        for (module, optional) in [
+            ("yaml/_yaml", true),
+            ("lib/yaml/_yaml", true),
+            ("81d243bd2c585b0f4821__mypyc", true),
+            ("lib/sqlalchemy/cyextension/util", true),
+            ("debugpy/_vendored/x", true),
+            ("numpy/_core/_multiarray_umath", false),
+            ("mydebugpy/x", false),
+            ("not_yaml", false),
+        ] {
+            let path = format!("{module}.cpython-312-x86_64-linux-gnu.so");
+            assert_eq!(Tag::of(&path).unwrap().is_optional(), optional, "{path}");
         }
         for path in [
             "a/_x.abi3.so",

@@ -51,7 +51,7 @@ fn what_the_first_bytes_say() {
 #[test]
 fn a_file_in_place_of_another_excuses_it() {
     let python = target("python", "python3.13", "python3.13");
-    let other = ("a/_x.cpython-312-x86_64-linux-gnu.so", &b""[..]);
+    let other = ("a/_x.cpython-312-x86_64-linux-gnu.so", &b"x"[..]);
     assert!(judge(&python, &[other]).is_err());
     for beside in [
         "a/_x.cpython-313-x86_64-linux-gnu.so",
@@ -59,7 +59,7 @@ fn a_file_in_place_of_another_excuses_it() {
         "a/_x.so",
         "a/_x.py",
     ] {
-        assert!(judge(&python, &[other, (beside, b"")]).is_ok(), "{beside}");
+        assert!(judge(&python, &[other, (beside, b"x")]).is_ok(), "{beside}");
     }
     assert!(judge(&python, &[other, ("b/_x.py", b"")]).is_err());
     // Not for a language that loads no such file.
@@ -89,4 +89,13 @@ fn a_bootstrap_is_never_excused() {
         )
         .is_ok()
     );
+}
+
+#[test]
+fn an_empty_file_is_nobodys_code() {
+    let python = target("python", "python3.13", "python3.13");
+    let other = "a/_x.cpython-312-x86_64-linux-gnu.so";
+    assert!(judge(&python, &[(other, b"")]).is_ok());
+    let empty = ("a/_x.cpython-313-x86_64-linux-gnu.so", &b""[..]);
+    assert!(judge(&python, &[(other, b"x"), empty]).is_err());
 }

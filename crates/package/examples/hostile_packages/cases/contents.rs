@@ -39,6 +39,23 @@ pub(super) fn zip(name: &str) -> Option<Vec<u8>> {
         "content-own-header-check-sum" => file().in_local(|header| header.crc = 3),
         "content-own-header-method" => file().in_local(|header| header.method = 8),
         "content-of-a-link" => Raw::link("app.py", "x").crc(1),
+        // To whoever reads from the front the folder's content are entries.
+        "content-of-a-folder-packed" => Raw::folder("lib/").content(&zip_of(&[file()])[..75]),
+        "content-of-a-folder-deflated" => Raw::file("lib/", CONTENT)
+            .mode(0o040_755)
+            .deflated()
+            .size(0)
+            .crc(0),
+        "content-of-the-root" => {
+            let root = Raw::folder("./").content(&zip_of(&[file()])[..75]);
+            return Some(zip_of(&[root, file()]));
+        }
+        "content-stored-without-its-size" => {
+            let inner = zip_of(&[Raw::file("hidden.py", CONTENT)]);
+            let file = Raw::file("app.py", &inner);
+            let later = descriptor(&file, file.central.size);
+            file.described_later(&later)
+        }
         "content-of-a-folder" => Raw::file("lib/", CONTENT).mode(0o040_755),
         "content-method-lzma" => file().method(14),
         "content-method-unknown" => file().method(0xffff),
@@ -48,6 +65,16 @@ pub(super) fn zip(name: &str) -> Option<Vec<u8>> {
         "encrypted-masked" => file().flag(13),
         "encrypted-own-header" => file().in_local(|header| header.flags |= 1),
         "encrypted-directory-only" => file().in_central(|header| header.flags |= 1),
+        "harmless-folders" => {
+            // As Java writes them: packed, which takes two bytes.
+            let folder = Raw::folder("lib/").deflated();
+            let later = descriptor(&folder, 0);
+            return Some(zip_of(&[folder.described_later(&later), file()]));
+        }
+        "harmless-stored-descriptor" => {
+            let later = descriptor(&file(), SIZE);
+            file().described_later(&later)
+        }
         "harmless-descriptor" => {
             let file = file().deflated();
             let later = descriptor(&file, SIZE);

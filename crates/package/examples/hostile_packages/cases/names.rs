@@ -38,6 +38,13 @@ fn twice(name: &str) -> Option<Vec<Raw>> {
 
 fn special(name: &str) -> Option<Vec<Raw>> {
     let mode = match name {
+        // Some readers make a folder of it, some a file.
+        "special-folder-with-a-files-name" => {
+            return Some(vec![Raw::folder("lib"), x("app.py")]);
+        }
+        "special-file-with-a-folders-name" => {
+            return Some(vec![Raw::file("lib/", b"").mode(0o100_644), x("app.py")]);
+        }
         "special-named-pipe" => 0o010_644,
         "special-character-device" => 0o020_666,
         "special-block-device" => 0o060_660,

@@ -7,6 +7,9 @@ const X86_64: u16 = 62;
 const AARCH64: u16 = 183;
 const I386: u16 = 3;
 const S390X: u16 = 22;
+const ARM: u16 = 40;
+const CUDA: u16 = 190;
+const BPF: u16 = 247;
 
 const HERE: u16 = if cfg!(target_arch = "aarch64") {
     AARCH64
@@ -118,6 +121,36 @@ pub(super) fn zip(name: &str) -> Option<Vec<u8>> {
                 FAT_MACH_O,
             ),
             ("node_modules/a/prebuilds/win32-x64/a.node", PE),
+        ]),
+        "harmless-python-optional" => python(&[
+            ("yaml/_yaml.cpython-312-x86_64-linux-gnu.so", library(HERE)),
+            (
+                "markupsafe/_speedups.cpython-312-x86_64-linux-gnu.so",
+                library(HERE),
+            ),
+            ("c/md.py", b"x = 1".to_vec()),
+            ("c/md.cpython-312-x86_64-linux-gnu.so", library(HERE)),
+            ("c/md__mypyc.cpython-312-x86_64-linux-gnu.so", library(HERE)),
+            ("p/kernel.so", elf(CUDA, 2, 1, 2)),
+            ("p/probe.so", elf(BPF, 2, 1, 3)),
+            ("p/board.elf", elf(ARM, 1, 1, 2)),
+        ]),
+        "harmless-node-optional" => node(&[
+            (
+                "node_modules/fsevents/package.json",
+                br#"{"os": ["darwin"]}"#,
+            ),
+            ("node_modules/fsevents/fsevents.node", MACH_O),
+            ("node_modules/n/n.darwin-arm64.node", MACH_O),
+            ("node_modules/n/n.win32-x64-msvc.node", PE),
+            (
+                "node_modules/n/n.linux-s390x-gnu.node",
+                &elf(S390X, 2, 2, 3),
+            ),
+            (
+                "node_modules/dd-trace/prebuilds/linuxmusl-s390x/a.node",
+                &elf(S390X, 2, 2, 3),
+            ),
         ]),
         "harmless-bootstrap" => one("bootstrap", &elf(HERE, 2, 1, 3)),
         _ => return None,

@@ -51,6 +51,42 @@ pub(super) fn zip(name: &str) -> Option<Vec<u8>> {
             ..Default::default()
         }
         .write(&files),
+        // A second directory in the last file, where offsets lead that are not counted from behind the script.
+        "broken-second-directory" => {
+            let other = zip_of(&[Raw::file("app.py", b"hidden")]);
+            let directory = &other[30 + 6 + 6..other.len() - 22];
+            let script = vec![b'#'; directory.len() + 7];
+            let last = Raw::file("data", &[directory, b"padding"].concat());
+            Around {
+                before: script,
+                ..Default::default()
+            }
+            .write(&[file(), last])
+        }
+        "broken-second-entry" => {
+            // The same with one entry: its header stands as many bytes before it as the script has.
+            let other = &hidden()[..40];
+            let script = vec![b'#'; other.len()];
+            let inner = Raw::file("data", other);
+            Around {
+                before: script,
+                ..Default::default()
+            }
+            .write(&[inner, file()])
+        }
+        "broken-directory-before" => Around {
+            before: {
+                let zip = hidden();
+                zip[40..zip.len() - 22].to_vec()
+            },
+            ..Default::default()
+        }
+        .write(&files),
+        "broken-end-before" => Around {
+            before: zip_of(&[]),
+            ..Default::default()
+        }
+        .write(&files),
         "broken-hidden-in-directory" => Around {
             more_directory: {
                 let zip = hidden();
