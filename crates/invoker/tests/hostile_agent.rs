@@ -364,7 +364,10 @@ async fn the_answer_of_a_quick_runtime_is_polled_for() {
             return;
         }
     }
-    panic!("no answer was polled for: {:?}", world.invoker.busy_poll().polls());
+    panic!(
+        "no answer was polled for: {:?}",
+        world.invoker.busy_poll().polls()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
