@@ -2,8 +2,8 @@
 //! doors to the kernel that functions have no use for, and address families that leave the sandbox beside its network.
 
 use libc::{
-    BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W,
-    c_int, c_long, sock_filter,
+    BPF_ABS, BPF_JEQ, BPF_JGE, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_RET, BPF_W, c_int, c_long,
+    sock_filter,
 };
 use rustix::io::Errno;
 

@@ -350,10 +350,22 @@ mod tests {
         assert_eq!(settings.queue_calls, 0);
         assert_eq!(settings.queue_wait, Duration::from_secs(900));
         for (text, words) in [
-            ("max_instances = 0", "1 to 10000 instances (--max-instances, WARREN_MAX_INSTANCES"),
-            ("queue_calls = 4001", "0 to 4000 calls (--queue-calls, WARREN_QUEUE_CALLS"),
-            ("queue_wait_s = 0", "1 to 900 seconds (--queue-wait-s, WARREN_QUEUE_WAIT_S"),
-            ("idle_s = 86401", "1 to 86400 seconds (--idle-s, WARREN_IDLE_S"),
+            (
+                "max_instances = 0",
+                "1 to 10000 instances (--max-instances, WARREN_MAX_INSTANCES",
+            ),
+            (
+                "queue_calls = 4001",
+                "0 to 4000 calls (--queue-calls, WARREN_QUEUE_CALLS",
+            ),
+            (
+                "queue_wait_s = 0",
+                "1 to 900 seconds (--queue-wait-s, WARREN_QUEUE_WAIT_S",
+            ),
+            (
+                "idle_s = 86401",
+                "1 to 86400 seconds (--idle-s, WARREN_IDLE_S",
+            ),
         ] {
             let error = join(text).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
