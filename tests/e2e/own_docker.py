@@ -35,7 +35,12 @@ class OwnDocker:
         return f"unix://{self.folder}/socket"
 
     def start(self):
-        command = ["dockerd", "--host", self.host, "--cgroup-parent", self.cgroup]
+        # It ends when the tests do, however they end.
+        command = ["setpriv", "--pdeathsig", "TERM", "dockerd", "--host", self.host]
+        command += ["--cgroup-parent", self.cgroup]
+        # Where the machine has a containerd for all, this daemon's containers are apart in it.
+        for option in ("containerd-namespace", "containerd-plugins-namespace"):
+            command += [f"--{option}", f"{self.cgroup.strip('/')}-{option.split('-')[1]}"]
         for option, name in {"data-root": "data", "exec-root": "run", "pidfile": "pid"}.items():
             command += [f"--{option}", str(self.folder / name)]
         # In this mount namespace: it must see the disks that a server mounts, and what it mounts is all below its own folder.

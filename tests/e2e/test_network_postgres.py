@@ -1,6 +1,8 @@
 """Functions that may reach one PostgreSQL and nothing else, on the machine itself and in another container; before and after a restart of the Docker
 daemon, which is the test's own."""
 
+import re
+
 import pytest
 
 import own_docker
@@ -127,10 +129,15 @@ def row(client, name, host, port):
     return answer_of(client, name, {"do": "row", "host": host, "port": port, "sql": SQL})
 
 
+def state(server):
+    """Rules, links and uplink. Without what is near: the host's networks change with the daemon, and the rules with them."""
+    rules = re.sub(r"\tset near[46] \{.*?\n\t\}\n", "", router_rules(server), flags=re.DOTALL)
+    return rules, host_rules(server), links(server), uplinks(server)
+
+
 def test_a_row_of_the_allowed_database_and_of_no_other(warren, docker, on_machine, in_container):
     client = warren.client()
-    state = lambda: (router_rules(warren), host_rules(warren), links(warren), uplinks(warren))
-    before = state()
+    before = state(warren)
     port = on_machine.port
     functions = {
         "machine": allowed(warren, f"host:{port}"),
@@ -161,8 +168,10 @@ def test_a_row_of_the_allowed_database_and_of_no_other(warren, docker, on_machin
 
     check()
     docker.stop()
-    assert (host_rules(warren), uplinks(warren)) == before[1:2] + before[3:]
-    assert "\t\tgoto refuse" in router_rules(warren)
+    now = state(warren)
+    assert (now[1], now[3]) == (before[1], before[3])
+    # Nothing but what its sandboxes had may be gone by now.
+    assert now[0].count("goto refuse") == before[0].count("goto refuse")
     docker.start()
     docker.run("start", "orders-db")
     address = docker.run("inspect", "--format", "{{.NetworkSettings.Networks.shop.IPAddress}}", "orders-db")
@@ -175,4 +184,4 @@ def test_a_row_of_the_allowed_database_and_of_no_other(warren, docker, on_machin
     check()
     for name in functions.values():
         client.delete_function(FunctionName=name)
-    wait_until(lambda: state() == before, RETURN_S, "rules, links and uplink as before")
+    wait_until(lambda: state(warren) == before, RETURN_S, "rules, links and uplink as before")
