@@ -66,24 +66,29 @@ fn product(version: &SystemVersion) -> &'static str {
 
 /// A daemon that could not be asked.
 pub(super) fn silent(error: Error) -> Unavailable {
-    let next_step = match cause(&error) {
+    let cause = cause(&error);
+    let next_step = match cause.map(io::Error::kind) {
         Some(io::ErrorKind::PermissionDenied) => {
             "Run this as root, or as a user of the group `docker`"
         }
         _ => "Run `make setup`, start the daemon, or set DOCKER_HOST",
     };
+    let words = cause.map_or_else(|| error.to_string(), io::Error::to_string);
     Unavailable {
-        reason: format!("No Docker daemon answers ({error})"),
+        reason: format!("No Docker daemon answers ({words})"),
         next_step: next_step.to_owned(),
     }
 }
 
 /// What the system said, below what the client's layers made of it.
-fn cause(error: &Error) -> Option<io::ErrorKind> {
+fn cause(error: &Error) -> Option<&io::Error> {
+    if let Error::IOError { err } = error {
+        return Some(err);
+    }
     let mut next = error.source();
     while let Some(source) = next {
-        if let Some(error) = source.downcast_ref::<io::Error>() {
-            return Some(error.kind());
+        if let Some(error) = source.downcast_ref() {
+            return Some(error);
         }
         next = source.source();
     }
@@ -203,7 +208,8 @@ mod tests {
             Ok(docker) => examine(&docker).await.unwrap_err(),
             Err(error) => silent(error),
         };
-        assert!(refused.reason.contains("No Docker daemon answers"));
+        let reason = &refused.reason;
+        assert!(reason.contains("No Docker daemon answers"), "{reason}");
         assert!(refused.next_step.contains("make setup"));
         let denied = silent(Error::from(io::Error::from(
             io::ErrorKind::PermissionDenied,
