@@ -6,7 +6,7 @@ import re
 
 from calls import answer_of
 from calls import wait_until as wait_within
-from host_view import server_id
+from host_view import folder_id
 from server import BINARY
 from world import GATEWAY, HOST, METADATA, NEIGHBOUR, PORT, PRIVATE, inside, run
 
@@ -74,7 +74,7 @@ def wait_until(condition):
 
 
 def router_of(server):
-    return pathlib.Path("/run/warren") / server_id(server) / "net"
+    return pathlib.Path("/run/warren") / folder_id(server) / "net"
 
 
 def uplinks(server):
@@ -94,7 +94,7 @@ def router_rules(server):
 
 
 def host_table(server):
-    return f"warren_{server_id(server)}"
+    return f"warren_{folder_id(server)}"
 
 
 def host_rules(server):

@@ -11,7 +11,6 @@ import languages
 from calls import Neighbour, call, wait_until
 from functions import deploy, fresh_name
 from host_view import containers, log_lines
-from server import Warren
 
 FOLDER = languages.HANDLERS / "abuse"
 CASES = abuse.cases()
@@ -26,11 +25,8 @@ LOG_SLACK = 10 << 20
 
 @pytest.fixture(scope="module")
 def warren(tmp_path_factory):
-    server = Warren(tmp_path_factory.mktemp("abuse") / "data")
-    languages.add_recipes(server)
-    server.start()
-    yield server
-    server.stop()
+    with languages.server(tmp_path_factory.mktemp("abuse") / "data") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def test_a_full_disk_costs_changes_and_no_warm_call(elsewhere):
         before = files(server.folder)
         full = fill(place)
         # A request whose code can't be kept is refused, and nothing of it stays.
-        code = functions.zip_of(functions.ECHO + "# other\n") + b""
+        code = functions.zip_of(functions.ECHO + "# other\n")
         with pytest.raises(botocore.exceptions.ClientError) as refused:
             client.create_function(
                 FunctionName="too-much", Runtime=functions.RUNTIME, Role=functions.ROLE, Handler="app.handler",
@@ -112,7 +112,10 @@ def test_a_full_disk_costs_changes_and_no_warm_call(elsewhere):
         for number in range(50):
             assert call(client, name, {"n": number})["event"] == {"n": number}
         assert files(server.folder) == before
+        server.stop()
+        assert host_view.leftovers(server) == {}
         full.unlink()
+        client = server.start().client()
         again = functions.deploy(client, functions.ECHO + "# other\n")
         assert call(client, again, {})["event"] == {}
         assert call(client, name, {"n": 1})["event"] == {"n": 1}

@@ -107,6 +107,7 @@ impl RegistryError {
             Self::Store(StoreError::Owned { holder }) => Some(format!(
                 "Warren lost its database: it belongs to another Warren now ({holder}), or was put back to an older state. This one calls functions and changes nothing any more. Ask that one, or restart this one when that one has ended."
             )),
+            Self::Blobs(_) => self.no_room(),
             _ => None,
         }
     }
@@ -117,7 +118,6 @@ impl RegistryError {
             Self::Store(StoreError::Refused { problem, .. }) => Some(format!(
                 "Warren's database does not do this: {problem}. Nothing was changed; functions can be called as before."
             )),
-            Self::Store(_) | Self::Blobs(_) => self.no_room(),
             _ => None,
         }
     }

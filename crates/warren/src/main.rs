@@ -8,7 +8,10 @@ mod migrate;
 mod serve;
 mod settings;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::{EnvFilter, fmt};
@@ -47,7 +50,8 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("warren: {error:#}");
+            // Not eprintln!, which panics where standard error can't be written.
+            let _ = writeln!(io::stderr(), "warren: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -58,8 +62,10 @@ fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("WARREN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-        .with_writer(std::io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
         .with_target(false)
+        // Nothing can be said where a line can't be written (a full disk), and to try would panic.
+        .log_internal_errors(false)
         .init();
 }

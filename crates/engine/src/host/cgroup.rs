@@ -42,7 +42,12 @@ impl Cgroup {
     /// The cgroup of a process of this host. None if it is gone or its controllers are not there.
     pub fn of_process(pid: u32) -> Option<Self> {
         let membership = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        Self::open(&paths(&membership, Path::new(ROOT))?)
+        Self::within(&membership, Path::new(ROOT))
+    }
+
+    /// As [`Self::of_process`], from the text of `/proc/PID/cgroup` and where cgroups are mounted.
+    fn within(membership: &str, root: &Path) -> Option<Self> {
+        Self::open(&paths(membership, root)?)
     }
 
     fn open(paths: &Paths) -> Option<Self> {
@@ -171,6 +176,74 @@ mod tests {
             found.cpu,
             Path::new("/sys/fs/cgroup/system.slice/docker-abc.scope")
         );
+    }
+
+    /// A tree of cgroup files: paths and contents.
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (path, content) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        root
+    }
+
+    const MEMORY_V1: &str = "cache 9920512\nrss 5734400\nrss_huge 0\nshmem 9068544\nhierarchical_memory_limit 134217728\ntotal_cache 10027008\ntotal_rss 6144000\ntotal_rss_huge 0\ntotal_shmem 4096\ntotal_swap 0\n";
+    const OOM_V1: &str = "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n";
+    /// As in the kernel's "Control Group v2", memory.stat and cpu.stat.
+    const MEMORY_V2: &str = "anon 6144000\nfile 10027008\nkernel 1122304\nkernel_stack 65536\nshmem 4096\nfile_mapped 7630848\nanon_thp 0\ninactive_anon 0\n";
+    const EVENTS_V2: &str = "low 0\nhigh 0\nmax 31\noom 2\noom_kill 2\noom_group_kill 0\n";
+    const CPU_V2: &str = "usage_usec 1250\nuser_usec 1000\nsystem_usec 250\nnr_periods 0\nnr_throttled 0\nthrottled_usec 0\n";
+    const EXPECTED: Usage = Usage {
+        memory_bytes: 6_148_096,
+        oom_kills: 2,
+        cpu_us: 1_250,
+    };
+
+    /// Recorded from a Docker daemon with the driver cgroupfs; where controllers are mounted together, and each by its own name.
+    #[test]
+    fn figures_of_version_1() {
+        let membership = "12:pids:/docker/abc\n9:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n1:name=systemd:/docker/abc\n0::/\n";
+        for cpu in ["cpu,cpuacct", "cpuacct"] {
+            let cpu = format!("{cpu}/docker/abc/cpuacct.usage");
+            let root = tree(&[
+                ("memory/docker/abc/memory.stat", MEMORY_V1),
+                ("memory/docker/abc/memory.oom_control", OOM_V1),
+                ("memory/docker/abc/cgroup.procs", "71\n"),
+                (&cpu, "1250999\n"),
+            ]);
+            let cgroup = Cgroup::within(membership, root.path()).unwrap();
+            assert_eq!(cgroup.usage(), Some(EXPECTED));
+        }
+    }
+
+    /// The layouts of the drivers systemd and cgroupfs, and of a daemon that itself runs in a container.
+    #[test]
+    fn figures_of_version_2() {
+        for path in [
+            "system.slice/docker-abc.scope",
+            "docker/abc",
+            "docker/outer/docker/abc",
+        ] {
+            let file = |name: &str| format!("{path}/{name}");
+            let root = tree(&[
+                (&file("memory.stat"), MEMORY_V2),
+                (&file("memory.events"), EVENTS_V2),
+                (&file("cpu.stat"), CPU_V2),
+                (&file("cgroup.procs"), "71\n"),
+            ]);
+            let cgroup = Cgroup::within(&format!("0::/{path}\n"), root.path()).unwrap();
+            assert_eq!(cgroup.usage(), Some(EXPECTED));
+        }
+    }
+
+    /// A controller that is switched off leaves no file: none is better than a figure of another cgroup.
+    #[test]
+    fn without_the_memory_controller_there_are_no_figures() {
+        let root = tree(&[("docker/abc/cpu.stat", CPU_V2)]);
+        assert!(Cgroup::within("0::/docker/abc\n", root.path()).is_none());
+        assert!(Cgroup::within("", root.path()).is_none());
     }
 
     #[test]
