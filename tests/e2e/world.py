@@ -92,6 +92,10 @@ class World:
             self.name_server()
         with inside(self.host):
             self.stand_in("host", HOST)
+            # A new link finds its first neighbours late, and pasta of Debian 12 resets a connection that takes longer than the second after
+            # which it is asked for again.
+            for address in GATEWAY + NEIGHBOUR + INTERNET:
+                socket.create_connection((address, PORT), timeout=30).close()
 
     @staticmethod
     def addresses(name, link, addresses, length4, length6):

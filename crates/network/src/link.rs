@@ -95,6 +95,8 @@ pub(crate) fn become_router(socket: &Socket) -> Result<(), NetworkError> {
     set("ipv4/ip_forward", "1")?;
     if has_ipv6() {
         set("ipv6/conf/all/forwarding", "1")?;
+        // The uplink is not there yet: its address is good at once, as no other is on its link.
+        set("ipv6/conf/default/accept_dad", "0")?;
     }
     let mut batch = Batch::default();
     up(&mut batch, LOOPBACK);

@@ -40,6 +40,8 @@ pub(crate) struct Names {
     allowed: Arc<Allowed>,
     /// What is open, and until when.
     pins: Mutex<HashMap<Pin, Instant>>,
+    /// Held while something is opened.
+    pinning: tokio::sync::Mutex<()>,
     /// The sandbox is gone. Set by the router's thread, which also opens: nothing is opened after it.
     closed: Arc<AtomicBool>,
 }
@@ -50,6 +52,7 @@ impl Names {
             slot,
             allowed,
             pins: Mutex::default(),
+            pinning: tokio::sync::Mutex::default(),
             closed: Arc::default(),
         }
     }
@@ -119,6 +122,8 @@ impl Names {
         open: Duration,
         router: &Router,
     ) -> Result<(), NetworkError> {
+        // One at a time: who finds a pin may answer, and it must be open by then.
+        let _turn = self.pinning.lock().await;
         let now = Instant::now();
         let wanted: Vec<Pin> = {
             let mut pins = self.pins();
@@ -150,8 +155,12 @@ impl Names {
         let text = rules::pin(self.slot, &wanted, open);
         // Known before it is open, so that whatever happens it is closed with the sandbox.
         self.pins()
-            .extend(wanted.into_iter().map(|pin| (pin, now + open)));
-        router.change_rules(text, Arc::clone(&self.closed)).await
+            .extend(wanted.iter().map(|pin| (*pin, now + open)));
+        let opened = router.change_rules(text, Arc::clone(&self.closed)).await;
+        if opened.is_err() {
+            self.pins().retain(|pin, _| !wanted.contains(pin));
+        }
+        opened
     }
 
     /// The commands that close all; nothing is opened any more. For the router's thread.
