@@ -31,7 +31,7 @@ def machine(tmp_path):
     # That of the languages' trees, which an earlier suite builds.
     bases = sorted((cache / "bases").glob("*.tar"))
     if not bases:
-        pytest.skip(f"SKIPPED: no base of the languages' trees in {cache}; `warren runtimes` builds them")
+        pytest.skip(f"SKIPPED: no base of the languages' trees in {cache}; the suites that deploy build one")
     root = tmp_path / "root"
     root.mkdir()
     subprocess.run(["tar", "--extract", "--file", bases[0], "--directory", root, "--exclude=./dev/*"], check=True)
