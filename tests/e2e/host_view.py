@@ -1,11 +1,15 @@
 """What a server has on its host, seen from outside: containers, mounts, loop devices, files, log lines."""
 
+import contextlib
 import hashlib
 import http.client
 import json
 import os
 import pathlib
+import re
+import shutil
 import socket
+import subprocess
 import tomllib
 import urllib.parse
 
@@ -111,6 +115,31 @@ def half_written(server):
     ]
 
 
+def network_parts(server):
+    """What a server has for its sandboxes' networks: namespaces, the host's table, uplinks."""
+    folder = pathlib.Path("/run/warren") / str(folder_id(server))
+    found = [str(folder)] if folder.exists() else []
+    table = f"warren_{folder_id(server)}"
+    if shutil.which("nft") and os.geteuid() == 0:
+        tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout
+        found += [line for line in tables.splitlines() if line.split()[-1:] == [table]]
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"{folder}/net".encode() in (process / "cmdline").read_bytes().split(b"\0"):
+                found.append(f"process {process.name}")
+    return found
+
+
+def sandbox_links(server):
+    """Outer ends of sandboxes' links; none without a router."""
+    namespace = pathlib.Path("/run/warren") / str(folder_id(server)) / "net"
+    if not namespace.exists():
+        return []
+    listed = subprocess.run(["nsenter", f"--net={namespace}", "ip", "-o", "link"], capture_output=True, text=True)
+    # A server that ends may have removed it meanwhile.
+    return re.findall(r"^\d+: (s\d+)@", listed.stdout, re.MULTILINE)
+
+
 def leftovers(server):
     """Everything of a server that is there although no instance should be."""
     found = {
@@ -120,6 +149,9 @@ def leftovers(server):
         "sockets": sockets(server),
         "instance folders": [path.name for path in server.folder.glob("run/*")],
         "half-written": half_written(server),
+        "links": sandbox_links(server),
+        # A server that runs has its network.
+        "network": network_parts(server) if server.process is None or server.process.poll() is not None else [],
     }
     return {what: left for what, left in found.items() if left}
 

@@ -18,6 +18,8 @@ CASES = abuse.cases()
 SMALL = {"memory", "memory-file", "shared-memory"}
 TIMEOUT_S = 60
 SHORT_TIMEOUT_S = 2
+# How long an attacker's function may take to answer again on a busy machine.
+PATIENCE_S = 60
 LOG_CAP = 50 << 20
 # A file of a log beyond the cap, and what is written at once.
 LOG_SLACK = 10 << 20
@@ -86,7 +88,7 @@ def test_attack(warren, client, beside, attackers, case):
     else:
         assert done.error == "Unhandled" and found["errorType"] == case.error, done
         expect(case.message, found["errorMessage"], done)
-    after = wait_until(lambda: try_boot(client, name), 20, "the attacker's function answers again")
+    after = wait_until(lambda: try_boot(client, name), PATIENCE_S, "the attacker's function answers again")
     assert (after["boot"] == before["boot"]) == case.survives
     if case.log is not None:
         # Lines of the whole function: a notice belongs to no call.
@@ -106,16 +108,22 @@ def expect(pattern, text, done):
 
 
 def boot(client, name):
-    done = call(client, name, {"number": 1}, LogType="None")
+    # On a slow machine a call that finds no instance may take longer than the short time-out.
+    done = wait_until(lambda: unless_late(call(client, name, {"number": 1}, LogType="None")), PATIENCE_S, "the attacker's function answers")
     assert done.error is None, done
     return {**done.json(), "request": done.request_id}
+
+
+def unless_late(done):
+    late = done.error is not None and done.json()["errorType"] == "Sandbox.Timedout"
+    return None if late else done
 
 
 def try_boot(client, name):
     """The next answer. A client that got a refusal exits, and may do so with the next call at hand; what is answered is never another's."""
     done = call(client, name, {"number": 7}, LogType="None")
     if done.error is not None:
-        assert done.json()["errorType"] == "Runtime.ExitError", done
+        assert done.json()["errorType"] in ("Runtime.ExitError", "Sandbox.Timedout"), done
         return None
     assert done.json()["number"] == 7
     return done.json()

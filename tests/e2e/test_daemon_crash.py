@@ -83,7 +83,7 @@ def test_a_daemon_that_dies_under_load_is_named_and_missed_no_longer_than_it_is_
     # What is away is in the server's log and on its host: callers are told nothing of the inside.
     assert "the Docker daemon could not create the container" in warren.log_path.read_text()
     answered = seen.count("answered")
-    wait_until(lambda: seen.count("answered") > answered + 5 or len(seen) > answered + 200, 30, "warm instances, or errors")
+    wait_until(lambda: seen.count("answered") > answered + 5, 60, "warm instances answer on")
     print(f"without the daemon: {fault['Error']['Code']}: {fault['Error']['Message']}")
     print(f"warm calls answered without it: {seen.count('answered') - answered}")
 

@@ -3,6 +3,7 @@
 import contextlib
 import pathlib
 import re
+import shutil
 import socket
 import time
 
@@ -10,8 +11,9 @@ import pytest
 
 import world as stand_ins
 from calls import answer_of
+from calls import wait_until as wait_within
 from functions import deploy, fresh_name
-from host_view import agent_pid, containers
+from host_view import agent_pid, containers, leftovers
 from probing import (
     CLOSED,
     PROBE,
@@ -52,6 +54,7 @@ def world():
 def warren(world, tmp_path_factory):
     server = Warren(tmp_path_factory.mktemp("network") / "data", "--name-server", NAME_SERVER)
     server.start()
+    assert router_of(server).exists(), server.log_tail()
     yield server
     server.stop()
     assert not router_of(server).exists()
@@ -84,18 +87,22 @@ def rules_out_of_the_way(server):
     handles = []
     with inside(router_of(server)):
         for chain in ("forward", "input"):
-            said = run("nft", "--echo", "--handle", "insert", "rule", "inet", "warren", chain, "accept")
-            handles.append((chain, re.search(r"handle (\d+)", said)[1]))
-    run("nft", "delete", "table", "inet", host_table(server))
+            handles.append((chain, accept_first("warren", chain)))
+    host_handle = accept_first(host_table(server), "output")
     try:
         yield
     finally:
-        run("nft", "-f", "-", stdin=before_host)
+        run("nft", "delete", "rule", "inet", host_table(server), "output", "handle", host_handle)
         with inside(router_of(server)):
             for chain, handle in handles:
                 run("nft", "delete", "rule", "inet", "warren", chain, "handle", handle)
         assert router_rules(server) == before
         assert host_rules(server) == before_host
+
+
+def accept_first(table, chain):
+    said = run("nft", "--echo", "--handle", "insert", "rule", "inet", table, chain, "accept")
+    return re.search(r"handle (\d+)", said)[1]
 
 
 def test_only_the_internet_answers(warren, client, probe, neighbour):
@@ -136,6 +143,36 @@ def test_networks_that_the_host_joins_later_are_closed_too(world, client, probe)
     finally:
         run("ip", "route", "delete", f"{there}/32", "dev", "lan")
     wait_until(lambda: reach(client, probe, [there])[f"tcp {there}"] == "world")
+
+
+def test_the_host_s_table_comes_back(warren):
+    """A firewall that is loaded anew begins with `flush ruleset`."""
+    before = host_rules(warren)
+    run("nft", "delete", "table", "inet", host_table(warren))
+    wait_until(lambda: host_rules(warren) == before)
+
+
+def test_one_sandbox_does_not_take_the_whole_uplink(warren, client, probe):
+    """Beyond 1,024 connections it is refused more, and another one's go on."""
+    name = deploy(client, PROBE + SPRAY, fresh_name("spray"), Timeout=120)
+    assert reach(client, name, INTERNET) == both(INTERNET, "world")
+    answers = answer_of(client, name, {"do": "spray", "host": INTERNET[0], "connections": 1200})
+    assert answers == {"before": "world", "after": "refused"}
+    assert reach(client, probe, INTERNET) == both(INTERNET, "world")
+    client.delete_function(FunctionName=name)
+
+
+# Datagrams are connections, too, to whoever counts; more of them than a process may have open.
+SPRAY = '''
+def spray(event):
+    before = attempt("tcp", event["host"], 8080)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        for port in range(20000, 20000 + event["connections"]):
+            peer.sendto(b"?", (event["host"], port))
+            if port % 20 == 0:
+                time.sleep(0.01)
+    return {"before": before, "after": attempt("tcp", event["host"], 8080)}
+'''
 
 
 def test_an_uplink_that_ends_is_started_again(warren, client, probe):
@@ -203,13 +240,16 @@ def test_what_is_allowed_answers_and_nothing_else(warren, client):
     name, other = fresh_name("allow"), fresh_name("other")
     before = router_rules(warren)
     named = [f"{NEIGHBOUR[0]}:{PORT}", f"[{NEIGHBOUR[2]}]:{PORT}", f"10.0.0.0/8:{PORT}", f"{INTERNET[0]}:9"]
+    # A range opens no metadata address, that address does.
+    named += [f"169.254.0.0/16:{PORT}", f"168.0.0.0/8:{PORT}"]
     cli(warren, name, *(word for destination in named for word in ("--allow", destination)))
-    cli(warren, other, "--allow", f"[{INTERNET[1]}]:{PORT}")
+    cli(warren, other, "--allow", f"[{INTERNET[1]}]:{PORT}", "--allow", f"{METADATA[0]}:{PORT}")
     open_ = [NEIGHBOUR[0], NEIGHBOUR[2], PRIVATE[0]]
     closed = [host for host in [*CLOSED, *INTERNET] if host not in open_]
     assert reach(client, name, open_) == both(open_, "world")
     assert reach(client, name, closed) == both(closed, "refused")
     assert reach(client, other, INTERNET[1:]) == both(INTERNET[1:], "world")
+    assert reach(client, other, METADATA[:1]) == both(METADATA[:1], "world")
     assert reach(client, other, open_ + INTERNET[:1]) == both(open_ + INTERNET[:1], "refused")
     assert router_rules(warren).count("elements") > before.count("elements")
     for function in (name, other):
@@ -272,3 +312,39 @@ def test_a_killed_server_leaves_nothing_for_long(world, tmp_path, warren):
         server.stop()
     assert uplinks(server) == [] and host_rules(server) is None and not router_of(server).parent.exists()
     assert (uplinks(warren), router_rules(warren), host_rules(warren)) == others
+
+
+def test_a_start_that_fails_leaves_no_network(world, tmp_path):
+    server = Warren(tmp_path / "data", "--name-server", NAME_SERVER)
+    server.start()
+    server.stop()
+    blobs = server.folder / "blobs"
+    shutil.rmtree(blobs)
+    blobs.write_text("in the way")
+    with pytest.raises(AssertionError, match="ended at its start"):
+        server.start()
+    assert server.log_path.read_text().count("functions can reach the internet") == 2, "it was there"
+    assert leftovers(server) == {}
+
+
+def test_a_network_that_could_not_be_made_is_tried_again(world, tmp_path):
+    """New functions get none until then, and the internet after."""
+    server = Warren(tmp_path / "data", "--name-server", NAME_SERVER)
+    server.start()
+    server.stop()
+    folder = router_of(server).parent
+    folder.write_text("in the way")
+    try:
+        server.start()
+        assert "functions can have no network here" in server.log_tail()
+        client = server.client()
+        without = deploy(client, PROBE, fresh_name("without"), Timeout=60)
+        assert answer_of(client, without, {"do": "interfaces"}) == ["lo"]
+    finally:
+        folder.unlink()
+    # Tried after 5 s and then each 30 s.
+    wait_within(lambda: "functions can reach the internet" in server.log_path.read_text().split("no network here")[-1], 120, "it is tried again")
+    name = deploy(client, PROBE, fresh_name("with"), Timeout=60)
+    assert reach(client, name, INTERNET + CLOSED[:2]) == {**both(INTERNET, "world"), **both(CLOSED[:2], "refused")}
+    server.stop()
+    assert leftovers(server) == {}

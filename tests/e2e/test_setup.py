@@ -29,10 +29,12 @@ def machine(tmp_path):
     """A Debian with this checkout and a program that stands for cargo, and neither Docker nor any part of it."""
     cache = pathlib.Path(os.environ.get("WARREN_CACHE", pathlib.Path.home() / ".cache/warren"))
     # That of the languages' trees, which an earlier suite builds.
-    base = sorted((cache / "bases").glob("*.tar"))[0]
+    bases = sorted((cache / "bases").glob("*.tar"))
+    if not bases:
+        pytest.skip(f"SKIPPED: no base of the languages' trees in {cache}; the suites that deploy build one")
     root = tmp_path / "root"
     root.mkdir()
-    subprocess.run(["tar", "--extract", "--file", base, "--directory", root, "--exclude=./dev/*"], check=True)
+    subprocess.run(["tar", "--extract", "--file", bases[0], "--directory", root, "--exclude=./dev/*"], check=True)
     for part in PARTS:
         target = root / "warren" / part
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -158,12 +158,21 @@ mod tests {
 
     #[test]
     fn the_widest_of_overlapping_ones_stays() {
-        let found = read(&["10.0.0.5:1", "10.0.0.0/8:1", "10.0.0.6:1", "10.0.0.6:2"]).openings;
+        let found = read(&[
+            "10.0.5.0/24:1",
+            "10.0.0.0/8:1",
+            "10.0.6.0/24:1",
+            "10.0.6.0/24:2",
+            "10.0.0.6:1",
+            "10.0.0.6:1",
+        ])
+        .openings;
         let ports: Vec<_> = found
             .iter()
             .map(|one| (one.prefix.length, one.port))
             .collect();
-        assert_eq!(ports, [(8, 1), (32, 2)]);
+        // Single addresses are in a set of their own.
+        assert_eq!(ports, [(8, 1), (24, 2), (32, 1)]);
     }
 
     #[test]

@@ -20,8 +20,11 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
+    /// Of ranges, and of single addresses, which are judged before them.
     pub(crate) fn covers(&self, other: &Self) -> bool {
-        self.port == other.port && self.prefix.covers(other.prefix)
+        self.port == other.port
+            && self.prefix.covers(other.prefix)
+            && self.prefix.is_single() == other.prefix.is_single()
     }
 }
 

@@ -40,6 +40,11 @@ pub enum NetworkError {
     /// The router's thread is gone: the server is stopping.
     #[error("the router namespace is closed")]
     Closed,
+    /// The router's thread could not come back from a sandbox's namespace, and ends.
+    #[error(
+        "the router's thread could not leave a sandbox's network namespace; start the server again"
+    )]
+    Astray(#[source] Box<NetworkError>),
     /// Every address is taken.
     #[error("all sandbox addresses are in use")]
     Full,

@@ -3,7 +3,8 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,10 +19,12 @@ use tokio::{
 use crate::{
     NetworkError,
     address::{MACHINE_V4, Slot},
+    shares::Shares,
 };
 
-/// Connections of one sandbox to one port at one time: each costs this process two descriptors.
-const CONNECTIONS: usize = 64;
+/// Connections of one sandbox at one time, and of all: each costs this process two descriptors.
+const CONNECTIONS_EACH: usize = 64;
+const CONNECTIONS: usize = 1024;
 /// Of clients that are not accepted yet.
 const BACKLOG: u32 = 64;
 /// How long the machine's service may take to accept.
@@ -31,6 +34,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Bound {
     socket: TcpSocket,
     port: u16,
+    sandbox: IpAddr,
+}
+
+/// What all listeners of a router share.
+pub(crate) fn shares() -> Arc<Shares> {
+    Shares::new(CONNECTIONS_EACH, CONNECTIONS)
 }
 
 /// Binds one for a sandbox whose link is there, in the namespace of the calling thread.
@@ -42,20 +51,29 @@ pub(crate) fn bind(slot: Slot, port: u16) -> Result<Bound, NetworkError> {
         // Only what comes through this sandbox's link is its.
         socket.bind_device(Some(slot.link().as_bytes()))?;
         socket.bind(address)?;
-        Ok(Bound { socket, port })
+        Ok(Bound {
+            socket,
+            port,
+            sandbox: slot.v4().into(),
+        })
     };
     open().map_err(NetworkError::host("listen on", address.to_string()))
 }
 
 impl Bound {
     /// Forwards until the task is aborted; its connections end with it.
-    pub(crate) fn serve(self) -> io::Result<JoinHandle<()>> {
+    pub(crate) fn serve(self, shares: Arc<Shares>) -> io::Result<JoinHandle<()>> {
         let listener = self.socket.listen(BACKLOG)?;
-        Ok(tokio::spawn(accept(listener, self.port)))
+        Ok(tokio::spawn(accept(
+            listener,
+            self.port,
+            self.sandbox,
+            shares,
+        )))
     }
 }
 
-async fn accept(listener: TcpListener, port: u16) {
+async fn accept(listener: TcpListener, port: u16, sandbox: IpAddr, shares: Arc<Shares>) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((client, _)) = listener.accept().await else {
@@ -64,10 +82,14 @@ async fn accept(listener: TcpListener, port: u16) {
             continue;
         };
         while connections.try_join_next().is_some() {}
-        if connections.len() >= CONNECTIONS {
-            reset(client);
-        } else {
-            connections.spawn(forward(client, port));
+        match shares.take(sandbox) {
+            None => reset(client),
+            Some(share) => {
+                connections.spawn(async move {
+                    forward(client, port).await;
+                    drop(share);
+                });
+            }
         }
     }
 }

@@ -16,9 +16,11 @@ mod neighbours;
 mod netlink;
 mod network;
 mod program;
+mod relayed;
 mod resolver;
 mod router;
 mod rules;
+mod shares;
 mod uplink;
 
 pub use containers::Containers;

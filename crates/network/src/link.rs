@@ -105,7 +105,8 @@ pub(crate) fn become_router(socket: &Socket) -> Result<(), NetworkError> {
     socket.execute(&batch)
 }
 
-/// Gives a sandbox its link; the calling thread is in `router` and is there again afterwards, also on an error. Blocking, a few milliseconds.
+/// Gives a sandbox its link; the calling thread is in `router` and is there again afterwards, also on an error other than
+/// [`Astray`](NetworkError::Astray). Blocking, a few milliseconds.
 pub(crate) fn attach(
     socket: &Socket,
     router: &File,
@@ -114,7 +115,7 @@ pub(crate) fn attach(
 ) -> Result<(), NetworkError> {
     namespace::enter(sandbox)?;
     let prepared = prepare();
-    namespace::enter(router)?;
+    namespace::enter(router).map_err(|error| NetworkError::Astray(Box::new(error)))?;
     let inside = prepared?;
     socket.execute(&outer(slot, sandbox))?;
     let inner_done = inside.execute(&inner(slot));

@@ -166,8 +166,13 @@ impl Names {
     /// The commands that close all; nothing is opened any more. For the router's thread.
     pub(crate) fn close(&self) -> String {
         self.closed.store(true, Ordering::Relaxed);
-        let open: Vec<Pin> = self.pins().drain().map(|(pin, _)| pin).collect();
+        let open: Vec<Pin> = self.pins().keys().copied().collect();
         rules::unpin(self.slot, &open)
+    }
+
+    /// After those commands were done: nothing is open.
+    pub(crate) fn forget(&self) {
+        self.pins().clear();
     }
 
     fn pins(&self) -> MutexGuard<'_, HashMap<Pin, Instant>> {

@@ -37,6 +37,11 @@ impl Prefix {
         Self { address, length }
     }
 
+    /// Whether it is one address.
+    pub(crate) fn is_single(self) -> bool {
+        self == Self::single(self.address)
+    }
+
     /// The first address of its range.
     pub(crate) fn start(self) -> IpAddr {
         match self.address {

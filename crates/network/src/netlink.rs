@@ -1,6 +1,10 @@
 //! Requests to the kernel's routing netlink (rtnetlink(7)): several in one write, each acknowledged.
 
-use std::{io, os::fd::OwnedFd};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
@@ -26,22 +30,21 @@ const BUFFER: usize = 64 << 10;
 pub(crate) struct Batch {
     bytes: Vec<u8>,
     steps: Vec<&'static str>,
-    /// Where the request under way begins.
-    start: usize,
+    /// Where each request begins.
+    starts: Vec<usize>,
 }
 
 impl Batch {
     /// Begins a request: its kind, flags and the fixed part that comes before the attributes.
     pub(crate) fn request(&mut self, step: &'static str, kind: u16, flags: u16, fixed: &[u8]) {
-        self.start = self.bytes.len();
+        self.starts.push(self.bytes.len());
         self.steps.push(step);
-        let number = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
         self.bytes.extend_from_slice(&[0; 4]);
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
         let flags = flags | NLM_F_REQUEST | NLM_F_ACK;
         self.bytes.extend_from_slice(&flags.to_ne_bytes());
-        self.bytes.extend_from_slice(&number.to_ne_bytes());
-        self.bytes.extend_from_slice(&[0; 4]);
+        // Its number, which the socket gives, and nobody's port.
+        self.bytes.extend_from_slice(&[0; 8]);
         self.bytes.extend_from_slice(fixed);
         self.close();
     }
@@ -67,8 +70,20 @@ impl Batch {
     /// Pads, and writes the length of the request as it is now.
     fn close(&mut self) {
         self.bytes.resize(aligned(self.bytes.len()), 0);
-        let length = u32::try_from(self.bytes.len() - self.start).unwrap_or(u32::MAX);
-        self.bytes[self.start..self.start + 4].copy_from_slice(&length.to_ne_bytes());
+        let start = self.starts.last().copied().unwrap_or_default();
+        let length = u32::try_from(self.bytes.len() - start).unwrap_or(u32::MAX);
+        self.bytes[start..start + 4].copy_from_slice(&length.to_ne_bytes());
+    }
+
+    /// In bytes, with its requests numbered from here on.
+    fn numbered(&self, first: u32) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        let mut number = first;
+        for start in &self.starts {
+            bytes[start + 8..start + 12].copy_from_slice(&number.to_ne_bytes());
+            number = number.wrapping_add(1);
+        }
+        bytes
     }
 }
 
@@ -78,7 +93,11 @@ fn aligned(length: usize) -> usize {
 
 /// A socket to the kernel; it speaks of the network namespace in which it was opened.
 #[derive(Debug)]
-pub(crate) struct Socket(OwnedFd);
+pub(crate) struct Socket {
+    socket: OwnedFd,
+    /// Of the next request: what is left of an earlier one that was given up is told by its number.
+    next: AtomicU32,
+}
 
 impl Socket {
     /// Opens one in the namespace of the calling thread.
@@ -90,35 +109,47 @@ impl Socket {
             // NETLINK_ROUTE is protocol 0.
             None,
         )
-        .map(Self)
+        .map(|socket| Self {
+            socket,
+            next: AtomicU32::new(1),
+        })
         .map_err(|errno| refused("open a netlink socket")(errno.into()))
     }
 
     /// Sends all and waits for all acknowledgements; the first refusal is the answer. The kernel goes on after a refusal.
     pub(crate) fn execute(&self, batch: &Batch) -> Result<(), NetworkError> {
         let step = |number: usize| batch.steps.get(number).copied().unwrap_or("do a request");
-        send(&self.0, &batch.bytes, SendFlags::empty())
+        let first = self
+            .send(batch)
             .map_err(|errno| refused(step(0))(errno.into()))?;
         let mut buffer = vec![0; BUFFER];
         let mut outcome = Ok(());
         let mut missing = batch.steps.len();
         while missing > 0 {
-            let (_, length) = recv(&self.0, &mut buffer[..], RecvFlags::empty())
+            let (_, length) = recv(&self.socket, &mut buffer[..], RecvFlags::empty())
                 .map_err(|errno| refused("answer")(errno.into()))?;
             for message in messages(&buffer[..length.min(BUFFER)]) {
-                if message.kind != NLMSG_ERROR {
+                let number = message.number.wrapping_sub(first) as usize;
+                if message.kind != NLMSG_ERROR || number >= batch.steps.len() {
                     continue;
                 }
                 missing = missing.saturating_sub(1);
                 if let Some(error) = message.error()
                     && outcome.is_ok()
                 {
-                    let number = (message.number as usize).saturating_sub(1);
                     outcome = Err(refused(step(number))(error));
                 }
             }
         }
         outcome
+    }
+
+    /// The number of its first request.
+    fn send(&self, batch: &Batch) -> rustix::io::Result<u32> {
+        let count = u32::try_from(batch.steps.len()).unwrap_or(u32::MAX);
+        let first = self.next.fetch_add(count, Ordering::Relaxed);
+        send(&self.socket, &batch.numbered(first), SendFlags::empty())?;
+        Ok(first)
     }
 
     /// All objects of a kind, each as its fixed part and attributes.
@@ -131,12 +162,14 @@ impl Socket {
         let failed = |errno: rustix::io::Errno| refused(step)(errno.into());
         let mut batch = Batch::default();
         batch.request(step, kind, NLM_F_DUMP, fixed);
-        send(&self.0, &batch.bytes, SendFlags::empty()).map_err(failed)?;
+        let number = self.send(&batch).map_err(failed)?;
         let mut found = Vec::new();
         let mut buffer = vec![0; BUFFER];
         loop {
-            let (_, length) = recv(&self.0, &mut buffer[..], RecvFlags::empty()).map_err(failed)?;
-            for message in messages(&buffer[..length.min(BUFFER)]) {
+            let (_, length) =
+                recv(&self.socket, &mut buffer[..], RecvFlags::empty()).map_err(failed)?;
+            let own = |message: &Message<'_>| message.number == number;
+            for message in messages(&buffer[..length.min(BUFFER)]).filter(own) {
                 match message.kind {
                     NLMSG_DONE => return Ok(found),
                     NLMSG_ERROR => {
@@ -207,10 +240,11 @@ mod tests {
         batch.attribute(3, b"abc");
         batch.nested(18, &[], |batch| batch.attribute(1, b"veth"));
         batch.request("b", 17, 0, &[2; 4]);
-        let found: Vec<_> = messages(&batch.bytes).collect();
+        let bytes = batch.numbered(7);
+        let found: Vec<_> = messages(&bytes).collect();
         assert_eq!(found.len(), 2);
-        assert_eq!((found[0].kind, found[0].number), (16, 1));
-        assert_eq!((found[1].kind, found[1].number), (17, 2));
+        assert_eq!((found[0].kind, found[0].number), (16, 7));
+        assert_eq!((found[1].kind, found[1].number), (17, 8));
         let inner: Vec<_> = attributes(&found[0].body[4..]).collect();
         assert_eq!(inner[0], (3, &b"abc"[..]));
         assert_eq!(inner[1].0, 18);
@@ -236,5 +270,21 @@ mod tests {
                 ..
             }
         ));
+    }
+
+    #[test]
+    fn answers_that_nobody_waited_for_are_passed_over() {
+        let absent = |step| {
+            let mut batch = Batch::default();
+            batch.request(step, 17, 0, &[0; 16]);
+            batch.attribute(3, b"no-such-link\0");
+            batch
+        };
+        let socket = Socket::open().unwrap();
+        socket.send(&absent("given up")).unwrap();
+        socket.dump("list links", 18, &[0; 16]).unwrap();
+        socket.send(&absent("given up")).unwrap();
+        let error = socket.execute(&absent("waited for")).unwrap_err();
+        assert!(error.to_string().contains("waited for"), "{error}");
     }
 }

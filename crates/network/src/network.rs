@@ -71,7 +71,7 @@ impl Network {
 
     /// Makes the router, unless there is one. An error says why policies that need it are refused from now on, until it is tried again. Some 150 ms.
     pub async fn start(&self) -> Result<(), NetworkError> {
-        if matches!(*self.state(), State::Up(_)) {
+        if self.is_up() {
             return Ok(());
         }
         let started = self.try_start().await;
@@ -111,6 +111,11 @@ impl Network {
             router.close();
         }
         Router::remove(&self.folder, &self.server)
+    }
+
+    /// Whether there is a router.
+    pub fn is_up(&self) -> bool {
+        matches!(*self.state(), State::Up(_))
     }
 
     /// What a new function gets that does not say: the internet where that can be enforced, otherwise nothing.

@@ -42,6 +42,20 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
+/// Whether the network namespace of the calling thread has this table, with a rule in it. Blocking, some milliseconds.
+pub(crate) fn has_table(name: &str) -> bool {
+    let Some(program) = find("nft") else {
+        return false;
+    };
+    Command::new(program)
+        .args(["list", "table", "inet", name])
+        .stdin(Stdio::null())
+        .output()
+        .is_ok_and(|said| {
+            said.status.success() && said.stdout.windows(5).any(|word| word == b"skuid")
+        })
+}
+
 /// Has `nft` read a rule file (nothing, if it is empty), all of it or nothing, in the network namespace of the calling thread. Blocking, some milliseconds.
 pub(crate) fn nft(rules: &str) -> Result<(), NetworkError> {
     if rules.is_empty() {

@@ -1,5 +1,6 @@
 //! Names for sandboxes: what arrives at the gateway's port 53 goes to the host's own name servers, asked by this process, so that one which listens on
-//! the host only serves too and is otherwise out of reach. With the policy `allow` the question is read, and asked anew if its name is allowed.
+//! the host only serves too and is otherwise out of reach. Only questions for records are passed on. With the policy `allow` the question is read, and
+//! asked anew if its name is allowed.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -8,9 +9,8 @@ use std::{
 };
 
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, UdpSocket},
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
     time::timeout,
 };
@@ -18,18 +18,25 @@ use tokio::{
 use crate::{
     Containers, NetworkError,
     address::{self, GATEWAY_V4, Policy},
-    askers::{Askers, Turn},
+    askers::Askers,
     message::{self, Kind, Outcome},
+    relayed::{self, Verdict},
     router::Router,
+    shares::{Share, Shares},
 };
 
 const PORT: u16 = 53;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
-/// Questions that are under way at one time, of all sandboxes; more are dropped, and asked again by whoever asked.
+/// Questions that are under way at one time, of one sandbox and of all; more are dropped, and asked again by whoever asked.
+const QUESTIONS_EACH: usize = 32;
 const QUESTIONS: usize = 512;
-/// How long one name server may take, and a connection may last.
+/// Connections of sandboxes.
+const CONNECTIONS_EACH: usize = 4;
+const CONNECTIONS: usize = 128;
+/// How long one name server may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-const CONNECTION: Duration = Duration::from_secs(30);
+/// How long a connection may be without a whole question, and a sandbox may take to take an answer.
+const IDLE: Duration = Duration::from_secs(5);
 /// Largest message over UDP (RFC 6891, 6.2.5 suggests 4096).
 const MESSAGE: usize = 4096;
 
@@ -61,42 +68,49 @@ impl Sockets {
     ) -> std::io::Result<[JoinHandle<()>; 2]> {
         let udp = UdpSocket::from_std(self.udp)?;
         let tcp = TcpListener::from_std(self.tcp)?;
-        let turns = Turns::default();
+        let turns = Arc::new(Turns::default());
         Ok([
             tokio::spawn(datagrams(
                 Arc::new(udp),
                 Arc::clone(&sources),
                 router,
-                turns.clone(),
+                Arc::clone(&turns),
             )),
             tokio::spawn(connections(tcp, sources, turns)),
         ])
     }
 }
 
-/// Bounds what is under way, of all sandboxes and of each.
-#[derive(Clone)]
+/// Bounds what is asked and under way, of all sandboxes and of each.
 struct Turns {
-    all: Arc<Semaphore>,
-    askers: Arc<Askers>,
+    rate: Askers,
+    questions: Arc<Shares>,
+    connections: Arc<Shares>,
 }
 
 impl Default for Turns {
     fn default() -> Self {
         Self {
-            all: Arc::new(Semaphore::new(QUESTIONS)),
-            askers: Arc::default(),
+            rate: Askers::default(),
+            questions: Shares::new(QUESTIONS_EACH, QUESTIONS),
+            connections: Shares::new(CONNECTIONS_EACH, CONNECTIONS),
         }
     }
 }
 
 impl Turns {
     /// None: too much is asked. What is not heard is asked again.
-    fn begin(&self, who: IpAddr) -> Option<(Turn, OwnedSemaphorePermit)> {
-        let own = self.askers.begin(who, Instant::now())?;
-        let shared = Arc::clone(&self.all).try_acquire_owned().ok()?;
-        Some((own, shared))
+    fn begin(&self, who: IpAddr) -> Option<Share> {
+        let turn = self.questions.take(who)?;
+        self.rate.heard(who, Instant::now()).then_some(turn)
     }
+}
+
+/// How a question came, and goes on.
+#[derive(Debug, Clone, Copy)]
+enum Transport {
+    Udp,
+    Tcp,
 }
 
 /// Whom to ask.
@@ -131,20 +145,35 @@ impl Sources {
         let Some(question) = message::query(id as u16, name, kind) else {
             return Outcome::Unknown;
         };
-        match self.relay(&question).await {
+        match self.relay(&question, Transport::Udp).await {
             Some(answer) => message::outcome(&answer, name, kind),
             None => Outcome::Failed,
         }
     }
 
     /// The first name server that answers.
-    async fn relay(&self, question: &[u8]) -> Option<Vec<u8>> {
+    async fn relay(&self, question: &[u8], transport: Transport) -> Option<Vec<u8>> {
         for server in self.name_servers() {
-            if let Ok(Ok(answer)) = timeout(PATIENCE, ask(server, question)).await {
+            let asked = async {
+                match transport {
+                    Transport::Udp => ask(server, question).await,
+                    Transport::Tcp => ask_over_tcp(server, question).await,
+                }
+            };
+            if let Ok(Ok(answer)) = timeout(PATIENCE, asked).await {
                 return Some(answer);
             }
         }
         None
+    }
+
+    /// What a sandbox gets that may ask for every name.
+    async fn answer(&self, question: &[u8], transport: Transport) -> Option<Vec<u8>> {
+        match relayed::judge(question) {
+            Verdict::Pass => self.relay(question, transport).await,
+            Verdict::Deny(answer) => Some(answer),
+            Verdict::Ignore => None,
+        }
     }
 
     pub(crate) async fn container(&self, name: &str) -> Result<Vec<IpAddr>, String> {
@@ -190,7 +219,12 @@ fn named(text: &str) -> Vec<SocketAddr> {
     }
 }
 
-async fn datagrams(udp: Arc<UdpSocket>, sources: Arc<Sources>, router: Weak<Router>, turns: Turns) {
+async fn datagrams(
+    udp: Arc<UdpSocket>,
+    sources: Arc<Sources>,
+    router: Weak<Router>,
+    turns: Arc<Turns>,
+) {
     let mut buffer = [0; MESSAGE];
     loop {
         // An error belongs to an answer that a sandbox no longer took.
@@ -204,7 +238,7 @@ async fn datagrams(udp: Arc<UdpSocket>, sources: Arc<Sources>, router: Weak<Rout
         let question = buffer[..length].to_vec();
         tokio::spawn(async move {
             let answer = match address::policy_of(asker.ip()) {
-                Some(Policy::Internet) => sources.relay(&question).await,
+                Some(Policy::Internet) => sources.answer(&question, Transport::Udp).await,
                 Some(Policy::Allow) => filtered(asker.ip(), &question, &sources, &router).await,
                 None => None,
             };
@@ -240,37 +274,85 @@ async fn ask(server: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut answer = vec![0; MESSAGE];
     loop {
         let length = socket.recv(&mut answer).await?;
-        // The same id, and an answer (RFC 1035, 4.1.1).
-        if length > 2 && answer[..2] == question[..question.len().min(2)] && answer[2] & 0x80 != 0 {
+        if answers(&answer[..length], question) {
             answer.truncate(length);
             return Ok(answer);
         }
     }
 }
 
+/// The same id, and an answer (RFC 1035, 4.1.1).
+fn answers(message: &[u8], question: &[u8]) -> bool {
+    message.len() > 2 && message[..2] == question[..question.len().min(2)] && message[2] & 0x80 != 0
+}
+
+/// One question over a connection of its own.
+async fn ask_over_tcp(server: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut connection = TcpStream::connect(server).await?;
+    write_message(&mut connection, question).await?;
+    let answer = read_message(&mut connection, usize::from(u16::MAX)).await?;
+    match answers(&answer, question) {
+        true => Ok(answer),
+        false => Err(std::io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// A message with its length before it (RFC 1035, 4.2.2).
+async fn read_message(connection: &mut TcpStream, most: usize) -> std::io::Result<Vec<u8>> {
+    let length = usize::from(connection.read_u16().await?);
+    if length > most {
+        return Err(std::io::ErrorKind::InvalidData.into());
+    }
+    let mut message = vec![0; length];
+    connection.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+async fn write_message(connection: &mut TcpStream, message: &[u8]) -> std::io::Result<()> {
+    let length = u16::try_from(message.len()).map_err(std::io::Error::other)?;
+    // In one piece: some servers read no further than the first one.
+    let framed = [&length.to_be_bytes(), message].concat();
+    connection.write_all(&framed).await
+}
+
 /// Sandboxes with the policy `allow` have no way here: their answers fit into a datagram.
-async fn connections(tcp: TcpListener, sources: Arc<Sources>, turns: Turns) {
+async fn connections(tcp: TcpListener, sources: Arc<Sources>, turns: Arc<Turns>) {
     loop {
-        let Ok((mut client, asker)) = tcp.accept().await else {
+        let Ok((client, asker)) = tcp.accept().await else {
             // No descriptor left, as a rule: others are about to be free.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let internet = address::policy_of(asker.ip()) == Some(Policy::Internet);
-        let Some(turn) = turns.begin(asker.ip()).filter(|_| internet) else {
+        if address::policy_of(asker.ip()) != Some(Policy::Internet) {
+            continue;
+        }
+        let Some(connection) = turns.connections.take(asker.ip()) else {
             continue;
         };
-        let sources = Arc::clone(&sources);
+        let (sources, turns) = (Arc::clone(&sources), Arc::clone(&turns));
         tokio::spawn(async move {
-            for server in sources.name_servers() {
-                if let Ok(Ok(mut upstream)) = timeout(PATIENCE, TcpStream::connect(server)).await {
-                    let _ =
-                        timeout(CONNECTION, copy_bidirectional(&mut client, &mut upstream)).await;
-                    break;
-                }
-            }
-            drop(turn);
+            converse(client, asker.ip(), &sources, &turns).await;
+            drop(connection);
         });
+    }
+}
+
+/// One question after the other, each as one that came in a datagram. Ends with the first that is not answered.
+async fn converse(mut client: TcpStream, asker: IpAddr, sources: &Sources, turns: &Turns) {
+    while let Ok(Ok(question)) = timeout(IDLE, read_message(&mut client, MESSAGE)).await {
+        let Some(turn) = turns.begin(asker) else {
+            return;
+        };
+        let Some(answer) = sources.answer(&question, Transport::Tcp).await else {
+            return;
+        };
+        drop(turn);
+        if !matches!(
+            timeout(IDLE, write_message(&mut client, &answer)).await,
+            Ok(Ok(()))
+        ) {
+            return;
+        }
     }
 }
 
@@ -297,5 +379,57 @@ mod tests {
             server.send_to(&answer, asker).await.unwrap();
         }
         assert_eq!(asked.await.unwrap(), [7, 9, 0x81, 3]);
+    }
+
+    async fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        (client.unwrap(), accepted.unwrap().0)
+    }
+
+    /// A question for a name that says nothing about it.
+    const QUESTION: [u8; 17] = [7, 9, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1];
+
+    #[tokio::test]
+    async fn questions_of_a_connection_are_passed_on_one_by_one_and_counted() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let sources = Sources {
+            fixed: vec![server.local_addr().unwrap()],
+            containers: None,
+        };
+        let answering = async {
+            loop {
+                let (mut asked, _) = server.accept().await.unwrap();
+                let mut message = read_message(&mut asked, MESSAGE).await.unwrap();
+                message[2] |= 0x80;
+                write_message(&mut asked, &message).await.unwrap();
+            }
+        };
+        let turns = Turns::default();
+        let (mut client, accepted) = connected().await;
+        let asking = async {
+            let mut transfer = QUESTION;
+            transfer[14] = 252;
+            for (question, code) in [(QUESTION, 0), (transfer, 5), (QUESTION, 0)] {
+                write_message(&mut client, &question).await.unwrap();
+                let answer = read_message(&mut client, MESSAGE).await.unwrap();
+                assert_eq!(answer[..4], [7, 9, 0x81, code]);
+            }
+            // Its burst is over before these are: it is not heard any more.
+            let mut answered = 0;
+            while answered < 100_000
+                && write_message(&mut client, &transfer).await.is_ok()
+                && read_message(&mut client, MESSAGE).await.is_ok()
+            {
+                answered += 1;
+            }
+            assert!(answered < 100_000);
+        };
+        let who = [100, 96, 0, 1].into();
+        tokio::select! {
+            () = answering => {}
+            _ = async { tokio::join!(asking, converse(accepted, who, &sources, &turns)) } => {}
+        }
     }
 }

@@ -31,9 +31,11 @@ use crate::{
     namespace,
     neighbours::Neighbours,
     netlink::Socket,
-    program::nft,
+    program::{has_table, nft},
     resolver::{Sockets, Sources},
-    rules, uplink,
+    rules,
+    shares::Shares,
+    uplink,
 };
 
 /// How long the uplink may take to come up; 30 to 70 ms are usual.
@@ -42,7 +44,8 @@ const UPLINK_TIME: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(2);
 /// Before an uplink that ended is started again.
 const RESTART: Duration = Duration::from_millis(200);
-/// Between looks whether the host has got other addresses, networks or gateways. The host's own addresses are closed at once, by the host's table.
+/// Between looks whether the host has got other addresses, networks or gateways, and has its table still. The host's own addresses are closed at once, by
+/// that table.
 const NEIGHBOUR_LOOK: Duration = Duration::from_secs(3);
 
 /// What the thread has at hand.
@@ -51,7 +54,8 @@ struct Inside {
     router: File,
 }
 
-type Job = Box<dyn FnOnce(&Inside) + Send>;
+/// Answers whether the thread is where it was.
+type Job = Box<dyn FnOnce(&Inside) -> bool + Send>;
 
 /// A running router, until [`close`](Self::close); its thread ends with the last attachment.
 pub(crate) struct Router {
@@ -60,6 +64,10 @@ pub(crate) struct Router {
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Of sandboxes with the policy `allow`, by address.
     names: Mutex<HashMap<IpAddr, Arc<Names>>>,
+    /// Of connections to the machine.
+    machine: Arc<Shares>,
+    /// Whether it is closed; held while the host's table is looked after, so that it is not made anew after its removal.
+    closed: Mutex<bool>,
 }
 
 /// What one sandbox has of the router.
@@ -95,12 +103,17 @@ impl Router {
             slots: Mutex::default(),
             tasks: Mutex::default(),
             names: Mutex::default(),
+            machine: forwarder::shares(),
+            closed: Mutex::default(),
         });
         let text = rules::router(&neighbours);
         let sockets = router
             .run(move |inside| {
                 link::become_router(&inside.socket)?;
                 nft(&text)?;
+                if let Err(error) = nft(&rules::bound()) {
+                    tracing::warn!(%error, "the kernel can't count connections (module nft_connlimit): one sandbox may take all that the uplink carries");
+                }
                 Sockets::open()
             })
             .await?;
@@ -112,13 +125,14 @@ impl Router {
         router.tasks().extend(serving);
         router.tasks().extend([
             tokio::spawn(keep_uplink(weak.clone(), folder.to_owned(), child)),
-            tokio::spawn(keep_neighbours(weak, neighbours)),
+            tokio::spawn(keep_neighbours(weak, neighbours, server.clone())),
         ]);
         Ok(router)
     }
 
     /// Ends its tasks and the uplink: nothing gets out any more.
     pub(crate) fn close(&self) {
+        *self.closed() = true;
         for task in self.tasks().drain(..) {
             task.abort();
         }
@@ -179,7 +193,7 @@ impl Router {
             })
             .await?;
         for listener in bound {
-            let serving = listener.serve();
+            let serving = listener.serve(Arc::clone(&self.machine));
             let serving = serving.map_err(NetworkError::host("listen in", "the router"))?;
             lease.forwarders().push(serving);
         }
@@ -196,13 +210,37 @@ impl Router {
         let close = rules::allowed("add", slot, &lease.allowed.openings)
             + &rules::allowed("delete", slot, &lease.allowed.openings);
         let names = Arc::clone(&lease.names);
-        self.run(move |inside| {
+        let closed = self.run(move |inside| {
             link::detach(&inside.socket, slot)?;
-            nft(&(close + &names.close()))
-        })
-        .await?;
-        self.slots().give_back(slot);
-        Ok(())
+            nft(&(close + &names.close()))?;
+            names.forget();
+            Ok(())
+        });
+        match closed.await {
+            Ok(()) => {
+                self.slots().give_back(slot);
+                Ok(())
+            }
+            // The link went with its sandbox, and nobody gets this address again.
+            Err(NetworkError::Closed) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the host's table again if somebody removed it, as `flush ruleset` does. Blocking, some milliseconds.
+    fn keep_host_table(&self, server: &ServerId) {
+        let closed = self.closed();
+        if *closed || has_table(&rules::host_table(server)) {
+            return;
+        }
+        match nft(&rules::host(server)) {
+            Ok(()) => tracing::warn!(
+                "the host's table of rules was removed by somebody; it is there again"
+            ),
+            Err(error) => {
+                tracing::error!(%error, "the host's table of rules is gone and could not be made again")
+            }
+        }
     }
 
     /// What the sandbox with this address may ask for; none if it may not.
@@ -230,8 +268,11 @@ impl Router {
     ) -> Result<T, NetworkError> {
         let (tell, told) = oneshot::channel();
         let job: Job = Box::new(move |inside| {
+            let outcome = work(inside);
+            let astray = matches!(outcome, Err(NetworkError::Astray(_)));
             // Whoever asked may have gone away.
-            let _ = tell.send(work(inside));
+            let _ = tell.send(outcome);
+            !astray
         });
         self.jobs.send(job).map_err(|_| NetworkError::Closed)?;
         told.await.map_err(|_| NetworkError::Closed)?
@@ -245,12 +286,16 @@ impl Router {
         self.names.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    fn closed(&self) -> MutexGuard<'_, bool> {
+        self.closed.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
     fn tasks(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
         self.tasks.lock().unwrap_or_else(|e| e.into_inner())
     }
 }
 
-/// A thread in the namespace; it ends with its sender.
+/// A thread in the namespace; it ends with its sender, or when it is not there any more.
 fn thread(namespace: &Path) -> Result<mpsc::Sender<Job>, NetworkError> {
     let (jobs, queue) = mpsc::channel::<Job>();
     let (tell, told) = mpsc::channel();
@@ -263,7 +308,12 @@ fn thread(namespace: &Path) -> Result<mpsc::Sender<Job>, NetworkError> {
             Ok(inside) => {
                 let _ = tell.send(Ok(()));
                 for job in queue {
-                    job(&inside);
+                    if !job(&inside) {
+                        tracing::error!(
+                            "the router's thread is in a sandbox's namespace and ends: no sandbox with a network starts until the server is started again"
+                        );
+                        break;
+                    }
                 }
             }
             Err(error) => drop(tell.send(Err(error))),
@@ -319,13 +369,14 @@ async fn keep_uplink(router: std::sync::Weak<Router>, folder: PathBuf, mut child
     }
 }
 
-/// Keeps what is near in the rules.
-async fn keep_neighbours(router: std::sync::Weak<Router>, mut known: Neighbours) {
+/// Keeps what is near in the rules, and the host's table where it is.
+async fn keep_neighbours(router: std::sync::Weak<Router>, mut known: Neighbours, server: ServerId) {
     loop {
         sleep(NEIGHBOUR_LOOK).await;
         let Some(router) = router.upgrade() else {
             return;
         };
+        block_in_place(|| router.keep_host_table(&server));
         let found = match block_in_place(Neighbours::find) {
             Ok(found) => found,
             Err(error) => {

@@ -12,6 +12,9 @@ use crate::{
     uplink::{LINK, UID},
 };
 
+/// Connections that one sandbox may have through the uplink, which is one process for all.
+const CONNECTIONS: u32 = 1024;
+
 /// Not the internet, by RFC 6890 and by what clouds put there: 169.254.169.254 and the like are in the ranges, 168.63.129.16 (Azure's host) is not.
 const DENIED_V4: &str = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 168.63.129.16, 169.254.0.0/16, 172.16.0.0/12, 192.0.0.0/24, 192.88.99.0/24, 192.168.0.0/16, 198.18.0.0/15, 224.0.0.0/3";
 /// Ways to IPv4 in disguise (NAT64, Teredo, 6to4); everything outside 2000::/3 is denied too.
@@ -32,6 +35,8 @@ table inet warren {{
   set near6 {{ type ipv6_addr; flags interval; auto-merge; }}
   set denied4 {{ type ipv4_addr; flags interval; auto-merge; elements = {{ {DENIED_V4} }}; }}
   set denied6 {{ type ipv6_addr; flags interval; auto-merge; elements = {{ {DENIED_V6} }}; }}
+  set single4 {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; }}
+  set single6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; }}
   set allowed4 {{ type ipv4_addr . ipv4_addr . inet_proto . inet_service; flags interval; }}
   set allowed6 {{ type ipv6_addr . ipv6_addr . inet_proto . inet_service; flags interval; }}
   set never4 {{ type ipv4_addr; flags interval; elements = {{ {NEVER_V4} }}; }}
@@ -44,6 +49,9 @@ table inet warren {{
     meta l4proto tcp reject with tcp reset
     reject with icmpx type admin-prohibited
   }}
+  # What one sandbox may have of the uplink ([`bound`] fills it).
+  chain bound {{
+  }}
   chain internet {{
     ip daddr @denied4 goto refuse
     ip daddr @near4 goto refuse
@@ -55,10 +63,13 @@ table inet warren {{
   # What was open when a connection began stays so: names are open for a while only, connections of a database for hours.
   chain allow {{
     ct state established,related accept
-    ip saddr . ip daddr . meta l4proto . th dport @allowed4 accept
-    ip6 saddr . ip6 daddr . meta l4proto . th dport @allowed6 accept
+    # A metadata address is open if it was named itself, and not by a range around it.
+    ip saddr . ip daddr . meta l4proto . th dport @single4 accept
+    ip6 saddr . ip6 daddr . meta l4proto . th dport @single6 accept
     ip daddr @never4 goto refuse
     ip6 daddr @never6 goto refuse
+    ip saddr . ip daddr . meta l4proto . th dport @allowed4 accept
+    ip6 saddr . ip6 daddr . meta l4proto . th dport @allowed6 accept
     ip saddr . ip daddr . meta l4proto . th dport @own4 accept
     ip6 saddr . ip6 daddr . meta l4proto . th dport @own6 accept
     ip saddr . ip daddr . meta l4proto . th dport @public4 goto internet
@@ -79,6 +90,7 @@ table inet warren {{
     iifname "{LINK}" ct state established,related accept
     iifname != "s*" drop
     oifname != "{LINK}" goto refuse
+    jump bound
     ip saddr {INTERNET_V4} goto internet
     ip6 saddr {INTERNET_V6} goto internet
     ip saddr {ALLOW_V4} goto allow
@@ -92,7 +104,7 @@ table inet warren {{
     iifname "{LINK}" icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert }} accept
     ip saddr {INTERNET_V4} ip daddr {GATEWAY_V4} meta l4proto {{ tcp, udp }} th dport 53 accept
     ip saddr {ALLOW_V4} ip daddr {GATEWAY_V4} udp dport 53 accept
-    ip daddr {MACHINE_V4} ip saddr . ip daddr . meta l4proto . th dport @allowed4 accept
+    ip daddr {MACHINE_V4} ip saddr . ip daddr . meta l4proto . th dport @single4 accept
     iifname "s*" goto refuse
   }}
   chain translate {{
@@ -102,6 +114,21 @@ table inet warren {{
 }}
 {}"#,
         near(neighbours)
+    )
+}
+
+/// Commands that bound the connections of each sandbox. By themselves: not every kernel can count.
+pub(crate) fn bound() -> String {
+    format!(
+        r#"table inet warren {{
+  set connections4 {{ type ipv4_addr; size 65535; flags dynamic; }}
+  set connections6 {{ type ipv6_addr; size 65535; flags dynamic; }}
+  chain bound {{
+    ct state new add @connections4 {{ ip saddr ct count over {CONNECTIONS} }} goto refuse
+    ct state new add @connections6 {{ ip6 saddr ct count over {CONNECTIONS} }} goto refuse
+  }}
+}}
+"#
     )
 }
 
@@ -128,15 +155,20 @@ pub(crate) fn near(neighbours: &Neighbours) -> String {
 pub(crate) fn allowed(command: &str, slot: Slot, openings: &[Opening]) -> String {
     let mut text = String::new();
     for Opening { prefix, port } in openings {
-        let (set, source): (_, IpAddr) = match prefix.address {
-            IpAddr::V4(_) => ("allowed4", slot.v4().into()),
-            IpAddr::V6(_) => ("allowed6", slot.v6().into()),
+        let (set, source): (_, IpAddr) = match (prefix.address, prefix.is_single()) {
+            (IpAddr::V4(_), true) => ("single4", slot.v4().into()),
+            (IpAddr::V6(_), true) => ("single6", slot.v6().into()),
+            (IpAddr::V4(_), false) => ("allowed4", slot.v4().into()),
+            (IpAddr::V6(_), false) => ("allowed6", slot.v6().into()),
+        };
+        let to = match prefix.is_single() {
+            true => prefix.address.to_string(),
+            false => format!("{}/{}", prefix.address, prefix.length),
         };
         for protocol in ["tcp", "udp"] {
             let _ = writeln!(
                 text,
-                "{command} element inet warren {set} {{ {source} . {}/{} . {protocol} . {port} }}",
-                prefix.address, prefix.length
+                "{command} element inet warren {set} {{ {source} . {to} . {protocol} . {port} }}"
             );
         }
     }
@@ -204,11 +236,21 @@ pub(crate) fn host_table(server: &ServerId) -> String {
 }
 
 /// The table of the host's own namespace: the uplink, which is a process of the host, reaches no address of the host, whatever the router lets through.
-/// It only drops, and only what the uplink's own uid sends, so that it is in nobody's way.
+/// It only refuses, and only what the uplink's own uid sends, so that it is in nobody's way.
 pub(crate) fn host(server: &ServerId) -> String {
     let table = host_table(server);
     format!(
-        "{}table inet {table} {{\n  chain output {{\n    type filter hook output priority filter; policy accept;\n    meta skuid {UID} fib daddr type {{ local, broadcast, multicast, anycast }} drop\n  }}\n}}\n",
+        r#"{}table inet {table} {{
+  chain refuse {{
+    meta l4proto tcp reject with tcp reset
+    reject with icmpx type admin-prohibited
+  }}
+  chain output {{
+    type filter hook output priority filter; policy accept;
+    meta skuid {UID} fib daddr type {{ local, broadcast, multicast, anycast }} goto refuse
+  }}
+}}
+"#,
         remove_host(server)
     )
 }

@@ -1,10 +1,10 @@
 //! `warren serve`: reads as a plan. Lock the data folder, clean up after an earlier run, build the parts, announce the addresses, wait, drain.
 
 mod host;
+mod network;
 
 use std::{
     collections::HashSet,
-    net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -19,7 +19,6 @@ use warren_api::{Api, auth::Keys};
 use warren_engine::{Engine, Owner, docker::DockerEngine};
 use warren_invoker::{Builds, BusyPoll, Engines, Invoker, Launcher};
 use warren_model::{Account, Timestamp};
-use warren_network::Network;
 use warren_package::{FileBlobs, Unpacked};
 use warren_registry::{Ledger, Registry};
 use warren_runtimes::{Catalogue, Kit, Trees};
@@ -71,7 +70,9 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     };
     let keys = Keys::load_or_create(data.path())?;
     let account = Account::default();
-    let engines = engines(&data, owner, settings.name_servers.clone()).await?;
+    // Removed again whatever becomes of this start.
+    let network = network::Guard::new(&owner, settings.name_servers.clone());
+    let engines = engines(&data, owner, &network).await?;
     let catalogue = Arc::new(Catalogue::load(&data.folder("recipes")?)?);
     for rejected in catalogue.rejected() {
         tracing::warn!(error = %rejected, "a recipe was left out");
@@ -146,12 +147,14 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         "warren serves"
     );
 
+    let retry = network.keep_trying();
     stopped(stop).await;
     tracing::info!("stopping: accepted calls are finished first");
     let drained = invoker.drain(DRAIN).await;
     if !drained {
         tracing::warn!(limit = ?DRAIN, "calls were still running; they are ended now");
     }
+    network::end(retry).await;
     for engine in engines.values() {
         if let Err(error) = engine.reap(&HashSet::new()).await {
             tracing::error!(error = chain(error), engine = %engine.name(), "instances may be left; the next start removes them");
@@ -243,11 +246,10 @@ fn chain(error: impl Into<anyhow::Error>) -> String {
 async fn engines(
     data: &DataDir,
     owner: Owner,
-    name_servers: Vec<IpAddr>,
+    network: &network::Guard,
 ) -> anyhow::Result<Engines> {
-    let network = Arc::new(Network::new(owner.server.clone(), name_servers));
     let (run, disks) = (data.folder("run")?, data.folder("disks")?);
-    let docker = DockerEngine::new(owner, run, disks, Arc::clone(&network));
+    let docker = DockerEngine::new(owner, run, disks, network.network());
     let docker: Arc<dyn Engine> = Arc::new(docker);
     match docker.probe().await {
         Ok(found) => tracing::info!(detail = found.detail, "engine docker is usable"),
@@ -270,17 +272,7 @@ async fn engines(
             );
         }
     }
-    match network.start().await {
-        Ok(()) => tracing::info!(
-            "functions can reach the internet, unless they are deployed with another network policy"
-        ),
-        Err(error) => {
-            tracing::warn!(
-                error = chain(error),
-                "functions can have no network here (`warren doctor` says what is missing): new ones get the policy 'none'"
-            );
-        }
-    }
+    network.start().await;
     Ok(Engines::from([(docker.name(), docker)]))
 }
 

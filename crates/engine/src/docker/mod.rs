@@ -62,7 +62,7 @@ const LOOK: Duration = Duration::from_millis(100);
 impl DockerEngine {
     /// Uses the daemon of `DOCKER_HOST` or the default socket; nothing is asked of it yet. `run` holds the folders of instances, `templates` the formatted disks; the network is ended by a reap that keeps nothing.
     pub fn new(owner: Owner, run: PathBuf, templates: PathBuf, network: Arc<Network>) -> Self {
-        network.set_containers(Arc::new(directory::Directory));
+        network.set_containers(Arc::new(directory::Directory::default()));
         Self {
             docker: OnceLock::new(),
             owner,
