@@ -1,9 +1,11 @@
 """The server is killed, stopped or started beside another one: functions stay, nothing is left over, no accepted call is lost."""
 
+import json
 import random
 import shutil
 import subprocess
 import time
+import urllib.request
 
 import botocore.exceptions
 import pytest
@@ -59,6 +61,12 @@ def kill(server):
 
 def deploy_sleeper(client, name=None):
     return deploy(client, SOURCE, name or fresh_name(), Runtime=languages.PYTHON.runtime, Timeout=60)
+
+
+def problems_of(server):
+    """What its health says is not as it should be: of a crash, nothing."""
+    with urllib.request.urlopen(server.url + "/healthz", timeout=30) as answer:
+        return json.load(answer)["problems"]
 
 
 def functions_of(client):
@@ -135,6 +143,7 @@ def crash_again_and_again(server, crashes, others):
         server.start()
         assert_settles(lambda: leftovers(server), f"left over after crash {crash}")
         others.assert_untouched()
+        assert problems_of(server) == []
         client = many_callers(server)
         found = functions_of(client)
         assert set(names) <= set(found)

@@ -109,6 +109,14 @@ def test_a_full_disk_costs_changes_and_no_warm_call(elsewhere):
         assert error["ResponseMetadata"]["HTTPStatusCode"] == 503, error
         assert "no space left" in error["Error"]["Message"].lower(), error
         assert "retry-after" in error["ResponseMetadata"]["HTTPHeaders"], error
+        # A change of the database alone may find room; if not, it is the same refusal.
+        arn = client.get_function_configuration(FunctionName=name)["FunctionArn"]
+        try:
+            client.tag_resource(Resource=arn, Tags={"tag": "x" * 200})
+        except botocore.exceptions.ClientError as refusal:
+            error = refusal.response
+            assert error["ResponseMetadata"]["HTTPStatusCode"] == 503, error
+            assert "retry-after" in error["ResponseMetadata"]["HTTPHeaders"], error
         for number in range(50):
             assert call(client, name, {"n": number})["event"] == {"n": number}
         assert files(server.folder) == before

@@ -336,7 +336,7 @@ def test_a_server_that_lost_its_database_is_frozen(empty, start):
     answer_of(client, name)
     empty.sql("UPDATE meta SET owner = 'another', holder = 'the other one'")
     wait_until(lambda: "lost" in problems_of(server).get("database", ""), NOTICE_S, "the loss is noticed")
-    # Nothing of what happens there counts here any more, also when the mark is put back.
+    # Nothing of what happens there counts here any more.
     empty.sql("TRUNCATE functions CASCADE")
     for _ in range(3):
         response, seconds = refusal_of(lambda: deploy(client, functions.ECHO))

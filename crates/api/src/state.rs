@@ -54,19 +54,24 @@ impl Api {
     }
 
     /// Calls what `find` finds, counts how that ended, and gives back what was found beside it. Where the version was replaced before it ran, `find` is
-    /// asked again. The head of the request came at `arrived`.
+    /// asked again. The head of the request came at `arrived`: a refusal is timed from there, an invocation from its own beginning.
     pub(crate) async fn invoke<T, E: From<InvokeError>>(
         &self,
         arrived: Instant,
         mut find: impl FnMut() -> Result<(Invocation, T), E>,
     ) -> Result<(Completed, T), E> {
+        let begun = Instant::now();
         let mut tries_left = TRIES;
         loop {
             let (invocation, found) = find()?;
             tries_left -= 1;
             let result = self.0.invoker.invoke(invocation).await;
             if let Some(ended) = ended(&result) {
-                self.0.metrics.invocation(ended, arrived.elapsed());
+                let since = match ended {
+                    Ended::Throttled => arrived,
+                    _ => begun,
+                };
+                self.0.metrics.invocation(ended, since.elapsed());
             }
             match result {
                 Err(InvokeError::Changed) if tries_left > 0 => {}

@@ -10,7 +10,7 @@ use crate::{NotFound, Refusal};
 
 /// Why the registry did not do what it was asked.
 ///
-/// The words are Lambda's where it has some; its exception's name stands with each variant. The last two are the server's own faults, of which a client
+/// The words are Lambda's where it has some; its exception's name stands with each variant. The last three are the server's own faults, of which a client
 /// learns no more than that.
 #[derive(Debug, Error)]
 pub enum RegistryError {
@@ -87,9 +87,12 @@ pub enum RegistryError {
     /// `ServiceException`, or `ServiceUnavailableException` where it is an outage.
     #[error("functions can't be stored or read")]
     Store(#[from] StoreError),
-    /// `ServiceException`.
+    /// `ServiceException`, or `ServiceUnavailableException` where there is no room.
     #[error("code can't be stored or read")]
     Blobs(#[from] BlobError),
+    /// As for [`Blobs`](Self::Blobs).
+    #[error("what code is for can't be written down")]
+    Ledger(#[source] io::Error),
 }
 
 impl RegistryError {
@@ -107,7 +110,15 @@ impl RegistryError {
             Self::Store(StoreError::Owned { holder }) => Some(format!(
                 "Warren lost its database: it belongs to another Warren now ({holder}), or was put back to an older state. This one calls functions and changes nothing any more. Ask that one, or restart this one when that one has ended."
             )),
-            Self::Blobs(_) => self.no_room(),
+            Self::Store(StoreError::NoRoom(_)) => Some(format!(
+                "No space left where Warren's database is: {UNCHANGED} Make room there, then try again."
+            )),
+            Self::Blobs(_) | Self::Ledger(_) => match io_cause(self)? {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(format!(
+                    "No space left where Warren keeps code and functions (its data folder): {UNCHANGED} Make room there, then try again."
+                )),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -118,23 +129,25 @@ impl RegistryError {
             Self::Store(StoreError::Refused { problem, .. }) => Some(format!(
                 "Warren's database does not do this: {problem}. Nothing was changed; functions can be called as before."
             )),
+            Self::Blobs(_) | Self::Ledger(_) => match io_cause(self)? {
+                io::ErrorKind::ReadOnlyFilesystem => Some(format!(
+                    "Warren's data folder is mounted read-only: {UNCHANGED} Mount it for writing."
+                )),
+                _ => None,
+            },
             _ => None,
         }
     }
+}
 
-    /// Words for a data folder that is full, or that may not be written.
-    fn no_room(&self) -> Option<String> {
-        let (what, next) = match io_cause(self)? {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                ("No space left", "Make room there")
-            }
-            io::ErrorKind::ReadOnlyFilesystem => ("No writing", "Mount it for writing"),
-            _ => return None,
-        };
-        Some(format!(
-            "{what} where Warren keeps code and functions (its data folder): nothing can be created or changed, functions can be called as before. {next}, then try again."
-        ))
-    }
+/// What is left while nothing can be written.
+const UNCHANGED: &str = "nothing can be created or changed, functions can be called as before.";
+
+/// With its causes, on one line; not as `Debug` shows them: that of a database's error has whole rows, with secrets.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |&cause| cause.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
 }
 
 /// What the system said, below what the layers made of it.
@@ -147,4 +160,50 @@ fn io_cause(error: &RegistryError) -> Option<io::ErrorKind> {
         next = source.source();
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client does the same for all of them, whichever disk it is.
+    #[test]
+    fn full_disks_are_told_alike_and_pass() {
+        let blobs = |kind: io::ErrorKind| {
+            RegistryError::Blobs(BlobError::Io {
+                path: "blobs".into(),
+                source: kind.into(),
+            })
+        };
+        for full in [
+            blobs(io::ErrorKind::StorageFull),
+            blobs(io::ErrorKind::QuotaExceeded),
+            RegistryError::Ledger(io::ErrorKind::StorageFull.into()),
+            RegistryError::Store(StoreError::NoRoom("full".into())),
+        ] {
+            let said = full.outage().unwrap();
+            assert!(said.contains("No space left"), "{said}");
+            assert!(said.contains("Make room"), "{said}");
+            assert_eq!(full.refusal(), None);
+        }
+        let read_only = blobs(io::ErrorKind::ReadOnlyFilesystem);
+        assert_eq!(read_only.outage(), None);
+        assert!(read_only.refusal().unwrap().contains("read-only"));
+        assert_eq!(blobs(io::ErrorKind::PermissionDenied).outage(), None);
+    }
+
+    #[derive(Debug, Error)]
+    #[error("the words")]
+    struct Rows {
+        _detail: &'static str,
+    }
+
+    #[test]
+    fn rows_are_not_in_the_log() {
+        let source = Box::new(Rows { _detail: "s3cret" });
+        let error = RegistryError::Store(StoreError::Unavailable(source));
+        let said = chain(&error);
+        assert!(said.ends_with(": the words"), "{said}");
+        assert!(!said.contains("s3cret"), "{said}");
+    }
 }

@@ -23,6 +23,17 @@ pub struct Ledger {
     sweep: Mutex<Sweep>,
     /// Held while the file is written: a later state is not replaced by an earlier one.
     writing: Mutex<()>,
+    /// Why nothing is removed. In memory, so that it holds where the file can't be written, and costs nothing to ask for.
+    stop: Mutex<Option<Stop>>,
+    /// Held while that is changed together with its file.
+    stopping: Mutex<()>,
+}
+
+#[derive(Debug, Clone)]
+struct Stop {
+    why: String,
+    /// Whether the file was there: only then has somebody removed it when it is not.
+    written: bool,
 }
 
 impl Ledger {
@@ -44,15 +55,23 @@ impl Ledger {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        Ok(Self {
+        let ledger = Self {
             folder: folder.to_path_buf(),
             sweep: Mutex::new(sweep),
             writing: Mutex::default(),
-        })
+            stop: Mutex::default(),
+            stopping: Mutex::default(),
+        };
+        ledger.read_stop();
+        Ok(ledger)
     }
 
     /// Stops all removal until somebody removes the file that says why.
-    pub fn stop(&self, why: &str) {
+    ///
+    /// # Errors
+    /// The file could not be written: the stop holds for as long as this process lives.
+    pub fn stop(&self, why: &str) -> io::Result<()> {
+        let _stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.folder.join(STOPPED);
         error!(
             why,
@@ -62,51 +81,96 @@ impl Ledger {
             ),
             "code is not removed any more"
         );
-        // The first reason stays: what follows is often no more than its consequence.
-        let written = File::create_new(&path).and_then(|mut file| writeln!(file, "{why}"));
-        if let Err(error) = written
-            && error.kind() != io::ErrorKind::AlreadyExists
-        {
-            error!(%error, path = %path.display(), "can't write down why code is not removed");
+        let stop = |written| Stop {
+            why: why.to_owned(),
+            written,
+        };
+        self.stop_now().get_or_insert(stop(false));
+        match File::create_new(&path) {
+            Ok(mut file) => {
+                writeln!(file, "{why}")?;
+                file.sync_all()?;
+                File::open(&self.folder)?.sync_all()?;
+                *self.stop_now() = Some(stop(true));
+            }
+            // The first reason stays: what follows is often no more than its consequence.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if let Some(first) = self.stop_now().as_mut() {
+                    first.written = true;
+                }
+            }
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
-    /// Why nothing is removed, if so.
+    /// Why nothing is removed, if so; from memory.
     pub fn stopped(&self) -> Option<String> {
-        match fs::read_to_string(self.folder.join(STOPPED)) {
-            Ok(why) => Some(why.trim().to_owned()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => Some(format!("the file {STOPPED} can't be read: {error}")),
+        self.stop_now().as_ref().map(|stop| stop.why.clone())
+    }
+
+    /// [`stopped`](Self::stopped), after a look whether somebody removed the file, or put one there.
+    pub(crate) async fn still_stopped(self: &Arc<Self>) -> bool {
+        let ledger = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || ledger.read_stop()).await {
+            Ok(()) => self.stop_now().is_some(),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
 
-    /// A zip was stored for a change.
-    pub(crate) fn uploaded(&self, digest: Digest) {
-        self.sweep().upload(digest);
+    fn read_stop(&self) {
+        let _stopping = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
+        let why = match fs::read_to_string(self.folder.join(STOPPED)) {
+            // Cut off by a full disk.
+            Ok(why) if why.trim().is_empty() => self
+                .stopped()
+                .unwrap_or_else(|| format!("the file {STOPPED} is there, without a reason")),
+            Ok(why) => why.trim().to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.stop_now().take_if(|stop| stop.written);
+                return;
+            }
+            Err(error) => format!("the file {STOPPED} can't be read: {error}"),
+        };
+        *self.stop_now() = Some(Stop { why, written: true });
     }
 
-    /// A change was refused; `held` is what others hold.
-    pub(crate) fn refused(self: &Arc<Self>, held: &HashSet<Digest>, now: Timestamp) {
-        if self.sweep().refuse(held, now) {
-            self.save_soon();
+    fn stop_now(&self) -> MutexGuard<'_, Option<Stop>> {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This server is about to store it, or to take away what needs it: on the disk before that is done, since a server that is killed in between must
+    /// know it for its own doing.
+    pub(crate) async fn release(
+        self: &Arc<Self>,
+        digests: impl IntoIterator<Item = Digest>,
+        now: Timestamp,
+    ) -> io::Result<()> {
+        let mut changed = false;
+        for digest in digests {
+            self.sweep().release(digest, now);
+            changed = true;
+        }
+        match changed {
+            true => self.save().await,
+            false => Ok(()),
         }
     }
 
-    /// A change of this server's own was made: what it refers to, and what the function before it referred to.
+    /// A change was made: what it refers to, and what nothing refers to any more.
     pub(crate) fn changed(
         self: &Arc<Self>,
-        after: &HashSet<Digest>,
-        before: &HashSet<Digest>,
+        needed: &HashSet<Digest>,
+        released: &HashSet<Digest>,
         now: Timestamp,
     ) {
         let mut changed = false;
         let mut sweep = self.sweep();
-        for digest in after {
+        for digest in needed {
             changed |= sweep.need(digest);
         }
-        for digest in before.difference(after) {
-            sweep.release(*digest, now);
-            changed = true;
+        for digest in released {
+            changed |= sweep.release(*digest, now);
         }
         drop(sweep);
         if changed {
@@ -178,4 +242,42 @@ fn entry(line: &str) -> Option<(Digest, Unneeded)> {
         _ => return None,
     };
     Some((digest, Unneeded { since, own }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stop_holds_until_its_file_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Arc::new(Ledger::open(folder.path()).unwrap());
+        assert_eq!(ledger.stopped(), None);
+        ledger.stop("first").unwrap();
+        ledger.stop("second").unwrap();
+        let again = Ledger::open(folder.path()).unwrap();
+        for each in [&*ledger, &again] {
+            assert_eq!(each.stopped().as_deref(), Some("first"));
+        }
+        assert!(ledger.still_stopped().await);
+        fs::remove_file(folder.path().join(STOPPED)).unwrap();
+        assert!(!ledger.still_stopped().await);
+        assert_eq!(ledger.stopped(), None);
+        // Also by hand.
+        fs::write(folder.path().join(STOPPED), "by hand\n").unwrap();
+        assert!(ledger.still_stopped().await);
+        assert_eq!(ledger.stopped().as_deref(), Some("by hand"));
+    }
+
+    #[tokio::test]
+    async fn a_stop_that_can_not_be_written_is_told_and_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("gone");
+        fs::create_dir(&gone).unwrap();
+        let ledger = Arc::new(Ledger::open(&gone).unwrap());
+        fs::remove_dir(&gone).unwrap();
+        assert!(ledger.stop("why").is_err());
+        assert!(ledger.still_stopped().await);
+        assert_eq!(ledger.stopped().as_deref(), Some("why"));
+    }
 }

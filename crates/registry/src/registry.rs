@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex as StdMutex};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::{Mutex, MutexGuard, RwLock, watch};
-use tracing::error;
+use tracing::{error, warn};
 use warren_model::{
     Account, Config, Digest, Function, FunctionName, RevisionId, Route, Tags, Timestamp, Version,
     VersionId,
@@ -245,13 +245,7 @@ impl Registry {
         F: Future<Output = Result<T, RegistryError>> + Send + 'static,
     {
         match tokio::spawn(change(Arc::clone(&self.inner))).await {
-            Ok(result) => {
-                if result.is_err() {
-                    let inner = &self.inner;
-                    inner.parts.ledger.refused(&inner.held(), inner.now());
-                }
-                result
-            }
+            Ok(result) => result,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
@@ -273,10 +267,7 @@ async fn read(store: &dyn Store, account: &Arc<Account>) -> Result<Snapshot, Sto
             problem,
             "a function in the database can't be read: it is not served until that is corrected there, or it is deleted"
         );
-        // A name that is none can't be asked for.
-        if let Ok(name) = name.parse::<FunctionName>() {
-            damaged.insert(name, found);
-        }
+        damaged.insert(name.clone(), found);
     }
     Ok(Snapshot::new(
         contents.revision,
@@ -284,6 +275,20 @@ async fn read(store: &dyn Store, account: &Arc<Account>) -> Result<Snapshot, Sto
         functions,
         Arc::new(damaged),
     ))
+}
+
+/// The digest of a zip, which may be large.
+async fn digest(zip: Bytes) -> Digest {
+    match tokio::task::spawn_blocking(move || Digest::of(&zip)).await {
+        Ok(digest) => digest,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
+}
+
+/// What the versions of a function refer to.
+fn digests(entry: Option<&Entry>) -> HashSet<Digest> {
+    let versions = entry.into_iter().flat_map(Entry::all_versions);
+    versions.map(|version| version.code.digest).collect()
 }
 
 /// The number of the present connection to a store.
@@ -331,10 +336,13 @@ impl Inner {
         let snapshot = read(self.parts.store.as_ref(), &self.account).await?;
         let before = self.snapshot.load().revision;
         if snapshot.revision < before {
-            self.parts.ledger.stop(&format!(
+            let why = format!(
                 "the database is older than it was: its revision is {}, it was {before}",
                 snapshot.revision
-            ));
+            );
+            if let Err(error) = self.parts.ledger.stop(&why) {
+                error!(%error, "can't write down why code is not removed: that holds until this server ends");
+            }
         }
         self.show(snapshot);
         let needed = self.needed();
@@ -371,12 +379,15 @@ impl Inner {
     async fn keep(&self, zip: Bytes, target: Target) -> Result<Hold, RegistryError> {
         check(zip.clone(), Limits::default(), target).await?;
         let _zips = self.zips.read().await;
-        let digest = self.parts.blobs.put(zip).await?;
+        let digest = digest(zip.clone()).await;
         let hold = self.holds.hold(digest);
         // Should nothing come to refer to it, that is known to be this server's doing.
         if !self.needed().contains(&digest) {
-            self.parts.ledger.uploaded(digest);
+            let ledger = &self.parts.ledger;
+            let written = ledger.release([digest], self.now()).await;
+            written.map_err(RegistryError::Ledger)?;
         }
+        self.parts.blobs.put(zip).await?;
         Ok(hold)
     }
 }
@@ -407,6 +418,31 @@ impl Turn<'_> {
         }
     }
 
+    /// What nothing refers to any more once the function is so, or gone.
+    fn released(&self, name: &FunctionName, after: Option<&Entry>) -> HashSet<Digest> {
+        let before = digests(self.snapshot.function(name).map(Arc::as_ref));
+        let mut released = &before - &digests(after);
+        if !released.is_empty() {
+            let functions = self.snapshot.functions.iter();
+            for (_, entry) in functions.filter(|(other, _)| *other != name) {
+                for version in entry.all_versions() {
+                    released.remove(&version.code.digest);
+                }
+            }
+        }
+        released
+    }
+
+    /// Writes down what a change will release, before it is stored. Where that can't be written, a server that is killed meanwhile takes it for somebody
+    /// else's doing, and no more than that.
+    async fn announce(&self, name: &FunctionName, after: Option<&Entry>) {
+        let released = self.released(name, after);
+        let ledger = &self.inner.parts.ledger;
+        if let Err(error) = ledger.release(released, self.inner.now()).await {
+            warn!(%error, "can't write down which code is not needed");
+        }
+    }
+
     /// The end of every change: what the store answered, then the snapshot with the changed entry.
     fn commit(
         self,
@@ -416,16 +452,9 @@ impl Turn<'_> {
     ) -> Result<(), RegistryError> {
         match stored {
             Ok(revision) => {
-                let digests = |entry: Option<&Entry>| {
-                    entry.map_or_else(HashSet::new, |entry| {
-                        let versions = entry.all_versions();
-                        versions.map(|version| version.code.digest).collect()
-                    })
-                };
-                let before = digests(self.snapshot.function(name).map(Arc::as_ref));
-                let after = digests(entry.as_ref());
+                let released = self.released(name, entry.as_ref());
                 let ledger = &self.inner.parts.ledger;
-                ledger.changed(&after, &before, self.inner.now());
+                ledger.changed(&digests(entry.as_ref()), &released, self.inner.now());
                 let snapshot = self.snapshot.with(revision, name, entry.map(Arc::new));
                 self.inner.show(snapshot);
                 Ok(())

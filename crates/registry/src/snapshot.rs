@@ -18,8 +18,8 @@ pub struct Snapshot {
     pub functions: BTreeMap<FunctionName, Arc<Entry>>,
     /// Which function answers which request.
     pub routes: Arc<RouteTable<FunctionName>>,
-    /// Those that can't be read, by name.
-    pub damaged: Arc<BTreeMap<FunctionName, Damaged>>,
+    /// Those that can't be read, by what stands for their name: that may be none.
+    pub damaged: Arc<BTreeMap<String, Damaged>>,
     account: Arc<Account>,
 }
 
@@ -83,17 +83,17 @@ impl Snapshot {
         revision: u64,
         account: Arc<Account>,
         functions: BTreeMap<FunctionName, Arc<Entry>>,
-        damaged: Arc<BTreeMap<FunctionName, Damaged>>,
+        damaged: Arc<BTreeMap<String, Damaged>>,
     ) -> Self {
         let well = functions
             .iter()
-            .map(|(name, entry)| (name, &entry.function.routes));
+            .map(|(name, entry)| (name.clone(), &entry.function.routes));
+        // What can't be asked for has no routes.
+        let ill = damaged.iter().filter_map(|(name, damaged)| {
+            Some((name.parse::<FunctionName>().ok()?, &damaged.routes))
+        });
         let routes = well
-            .chain(
-                damaged
-                    .iter()
-                    .map(|(name, damaged)| (name, &damaged.routes)),
-            )
+            .chain(ill)
             .flat_map(|(name, routes)| {
                 let routes = routes.iter().cloned();
                 routes.map(move |route| (route, name.clone()))
@@ -124,9 +124,9 @@ impl Snapshot {
             None => functions.remove(name),
         };
         let mut damaged = Arc::clone(&self.damaged);
-        let mended = damaged.contains_key(name);
+        let mended = damaged.contains_key(name.as_str());
         if mended {
-            Arc::make_mut(&mut damaged).remove(name);
+            Arc::make_mut(&mut damaged).remove(name.as_str());
         }
         if mended || !same_routes {
             return Self::new(revision, Arc::clone(&self.account), functions, damaged);
@@ -181,7 +181,7 @@ impl Snapshot {
     /// The refusal of a name, or of a name and a qualifier.
     pub fn not_found(&self, name: &FunctionName, qualifier: Option<&Qualifier>) -> NotFound {
         NotFound {
-            damaged: self.damaged.contains_key(name),
+            damaged: self.damaged.contains_key(name.as_str()),
             arn: match qualifier {
                 Some(qualifier) => self.account.qualified_arn(name, &qualifier.to_string()),
                 None => self.account.function_arn(name),

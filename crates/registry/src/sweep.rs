@@ -25,8 +25,6 @@ pub(crate) struct Unneeded {
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
     pub(crate) unneeded: HashMap<Digest, Unneeded>,
-    /// What this process stored for a change that is not made yet.
-    uploads: HashSet<Digest>,
 }
 
 /// What a look found.
@@ -44,34 +42,19 @@ pub(crate) enum Found {
 }
 
 impl Sweep {
-    /// It was stored for a change.
-    pub(crate) fn upload(&mut self, digest: Digest) {
-        self.uploads.insert(digest);
-    }
-
-    /// A change of this server's own took away a need, perhaps the last.
-    pub(crate) fn release(&mut self, digest: Digest, now: Timestamp) {
+    /// This server stores it for a change that is not made yet, or takes away its last need; answers whether that was not known.
+    pub(crate) fn release(&mut self, digest: Digest, now: Timestamp) -> bool {
         let released = Unneeded {
             since: now,
             own: true,
         };
-        self.unneeded.insert(digest, released);
+        let before = self.unneeded.insert(digest, released);
+        before.is_none_or(|before| !before.own)
     }
 
     /// Something refers to it; answers whether it was thought unneeded.
     pub(crate) fn need(&mut self, digest: &Digest) -> bool {
-        self.uploads.remove(digest);
         self.unneeded.remove(digest).is_some()
-    }
-
-    /// Changes were refused: what they stored and nobody holds any more was never needed; answers whether there was any.
-    pub(crate) fn refuse(&mut self, held: &HashSet<Digest>, now: Timestamp) -> bool {
-        let refused: Vec<Digest> = self.uploads.difference(held).copied().collect();
-        for digest in &refused {
-            self.uploads.remove(digest);
-            self.release(*digest, now);
-        }
-        !refused.is_empty()
     }
 
     /// Compares what is `present` with what versions refer to (`needed`) and what is in use besides (`held`).

@@ -42,6 +42,9 @@ pub enum StoreError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// There is no room on the database's disk. Nothing was changed.
+    #[error("the database's disk is full")]
+    NoRoom(#[source] Box<dyn Error + Send + Sync>),
     /// A database's address that is none. The address itself is not shown: it may hold a password.
     #[error("the address of the database is not in order: {problem}")]
     Address {
@@ -68,6 +71,9 @@ pub enum StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|error| error.code());
+        if matches!(code.as_deref(), Some(POSTGRES_FULL | SQLITE_FULL)) {
+            return Self::NoRoom(Box::new(error));
+        }
         match code.as_deref().and_then(refusal) {
             Some(problem) => Self::Refused {
                 problem: problem.to_owned(),
@@ -78,10 +84,12 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+const POSTGRES_FULL: &str = "53100";
+const SQLITE_FULL: &str = "13";
+
 /// What does not pass by itself, by PostgreSQL's five characters (appendix A of its manual) or SQLite's number.
 fn refusal(code: &str) -> Option<&'static str> {
     Some(match code {
-        "53100" | "13" => "the database's disk is full: make room there",
         "25006" => {
             "the database takes no changes (a stand-by, or set to read-only): name the primary, or end its read-only mode"
         }

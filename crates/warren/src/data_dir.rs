@@ -127,11 +127,11 @@ impl DataDir {
         Ok(Some(bound))
     }
 
-    /// An id of this folder that no copy of it has: of where it is, and of the folder itself.
+    /// An id of this folder that no copy of it has, and that it keeps where it is renamed: of the file system, and of its number there.
     pub(crate) fn id(&self, server: &ServerId) -> anyhow::Result<ServerId> {
         let folder = fs::metadata(&self.path)
             .with_context(|| format!("could not look at {}", self.path.display()))?;
-        let of = format!("{server}\n{}\n{}", self.path.display(), folder.ino());
+        let of = format!("{server}\n{}\n{}", folder.dev(), folder.ino());
         let digest = Digest::of(of.as_bytes()).to_string();
         Ok(ServerId::new(
             digest.chars().take(ID_DIGITS).collect::<String>(),
@@ -267,7 +267,9 @@ mod tests {
         assert_eq!(id(&here), first);
         assert_ne!(id(&copy), first);
         // In place of the first, as a restored backup is.
-        fs::rename(&here, folder.path().join("away")).unwrap();
+        let away = folder.path().join("away");
+        fs::rename(&here, &away).unwrap();
+        assert_eq!(id(&away), first);
         fs::rename(&copy, &here).unwrap();
         assert_ne!(id(&here), first);
     }

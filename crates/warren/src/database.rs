@@ -75,10 +75,13 @@ impl Database {
         let contents = store.load().await?;
         match &bound {
             Some(bound) if bound.server != server.as_str() => return Err(data.elsewhere(bound)),
-            Some(bound) if bound.revision > contents.revision => ledger.stop(&format!(
-                "the database is older than the data folder: its revision is {}, the last one seen was {}",
-                contents.revision, bound.revision
-            )),
+            // Before the folder forgets the higher revision.
+            Some(bound) if bound.revision > contents.revision => ledger
+                .stop(&format!(
+                    "the database is older than the data folder: its revision is {}, the last one seen was {}",
+                    contents.revision, bound.revision
+                ))
+                .context("could not write down that the database is older than its code, which must not be removed now")?,
             None if !contents.functions.is_empty() => tracing::warn!(
                 data = %data.path().display(),
                 "the database has functions whose code may not be here: copy the data folder that they were served from"

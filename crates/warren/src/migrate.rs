@@ -1,10 +1,11 @@
 //! `warren migrate`: moves the functions of a data folder from SQLite to PostgreSQL. Their code stays in the folder.
 
 use anyhow::{Context, bail};
+use warren_model::ServerId;
 use warren_store::{Expected, Store};
 
 use crate::{
-    data_dir::DataDir,
+    data_dir::{Bound, DataDir},
     database::{self, Database},
     serve,
     settings::Place,
@@ -42,6 +43,9 @@ async fn run(place: Place) -> anyhow::Result<()> {
             damaged.problem
         );
     }
+    if let Some(bound) = data.bound()? {
+        refuse_other(&data, &bound, &server, contents.revision)?;
+    }
     let node = serve::node_name();
     let expected = Expected::EmptyOrOf(&server);
     let to = database::open_postgres(address, &data, &node, expected).await?;
@@ -69,4 +73,49 @@ async fn run(place: Place) -> anyhow::Result<()> {
         data.path().display()
     );
     Ok(())
+}
+
+/// Refuses a file of SQLite that is not the one that the folder was last used with: to bind the folder to it would forget that there was a newer state.
+fn refuse_other(
+    data: &DataDir,
+    bound: &Bound,
+    server: &ServerId,
+    revision: u64,
+) -> anyhow::Result<()> {
+    if bound.server != server.as_str() {
+        return Err(data.elsewhere(bound));
+    }
+    if bound.revision > revision {
+        bail!(
+            "the functions in SQLite are older than the data folder {}: their revision is {revision}, the last one seen was {}. Put the newer file back. Whoever knows that the older state is the right one starts 'warren serve' with it once before",
+            data.path().display(),
+            bound.revision
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_state_that_was_last_seen_is_moved() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::open(folder.path()).unwrap();
+        let (server, other) = (ServerId::random(), ServerId::random());
+        let bound = Bound {
+            server: server.to_string(),
+            database: None,
+            revision: 7,
+        };
+        let refused = |server: &ServerId, revision| {
+            let refused = refuse_other(&data, &bound, server, revision);
+            refused.err().map(|error| error.to_string())
+        };
+        assert_eq!(refused(&server, 7), None);
+        assert_eq!(refused(&server, 8), None);
+        assert!(refused(&server, 6).unwrap().contains("older"));
+        assert!(refused(&other, 7).unwrap().contains("another database"));
+    }
 }

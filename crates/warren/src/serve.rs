@@ -13,7 +13,7 @@ use anyhow::Context;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{oneshot, watch},
 };
 use warren_api::{Api, auth::Keys};
 use warren_engine::{Engine, Owner, docker::DockerEngine};
@@ -122,7 +122,8 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         let (data, database) = (Arc::clone(&data), settings.place.database.clone());
         move |revision| data.bind(&database.bound(&server, revision))
     };
-    tokio::spawn(remember_revisions(registry.clone(), remember.clone()));
+    let (finish, finished) = oneshot::channel();
+    let remembering = tokio::spawn(remember_revisions(registry.clone(), remember, finished));
     let api = Api::new(registry.clone(), invoker.clone(), keys, account);
     let control = tokio::spawn(warren_api::serve_control(
         listener,
@@ -165,19 +166,38 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     let control = control.await.context("the control address ended badly");
     let routes = routes.await.context("the routes address ended badly");
-    remember(registry.snapshot().revision)?;
-    logs.flush().await?;
+    if let Err(error) = logs.flush().await {
+        tracing::warn!(
+            error = chain(error),
+            "the last log lines could not be written"
+        );
+    }
+    // It writes down the last revision, and nobody else writes that file.
+    drop(finish);
+    remembering
+        .await
+        .context("the task that writes down revisions ended badly")?;
     control.and(routes)
 }
 
-/// Writes down which revision of the database was seen last, soon after it was.
+/// Writes down which revision of the database was seen last, soon after it was, and once more when `finished` says so.
 async fn remember_revisions(
     registry: Registry,
     remember: impl Fn(u64) -> anyhow::Result<()> + Clone + Send + 'static,
+    mut finished: oneshot::Receiver<()>,
 ) {
     let mut changes = registry.changes();
-    while changes.changed().await.is_ok() {
-        tokio::time::sleep(REMEMBER).await;
+    let mut more = true;
+    while more {
+        let changed = async {
+            let changed = changes.changed().await;
+            tokio::time::sleep(REMEMBER).await;
+            changed.is_ok()
+        };
+        more = tokio::select! {
+            more = changed => more,
+            _ = &mut finished => false,
+        };
         let (remember, revision) = (remember.clone(), *changes.borrow_and_update());
         let written = tokio::task::spawn_blocking(move || remember(revision)).await;
         if let Ok(Err(error)) = written {

@@ -36,8 +36,12 @@ pub(super) async fn invoke(api: &Api, call: Call) -> Result<Response<Body>, Lamb
         target.callable()?;
         return Ok(answer::empty(StatusCode::NO_CONTENT));
     }
+    let mut first = Some(target);
     let find = || {
-        let target = Target::find(api, call.parameter(0), call.query.get("Qualifier"))?;
+        let target = match first.take() {
+            Some(target) => target,
+            None => Target::find(api, call.parameter(0), call.query.get("Qualifier"))?,
+        };
         let version = target.callable()?;
         let executed = version.id;
         let invocation = Invocation {

@@ -67,7 +67,7 @@ impl From<RegistryError> for LambdaError {
             RegistryError::TooMuchReserved { min_unreserved } => Self::parameter(format!(
                 "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{min_unreserved}]."
             )),
-            RegistryError::Store(_) | RegistryError::Blobs(_) => {
+            RegistryError::Store(_) | RegistryError::Blobs(_) | RegistryError::Ledger(_) => {
                 let logged = internal(&error);
                 match error.outage() {
                     Some(message) => Self {
@@ -207,10 +207,11 @@ mod tests {
             damaged: true,
             ..missing()
         };
-        let full = StoreError::Refused {
-            problem: "the disk is full".to_owned(),
+        let read_only = StoreError::Refused {
+            problem: "the database takes no changes".to_owned(),
             source: "inner words".into(),
         };
+        let full = StoreError::NoRoom("inner words".into());
         let pending = NotReady::NotActive {
             state: State::Failed,
             reason: Some(StateReason {
@@ -220,16 +221,21 @@ mod tests {
         };
         let invalid = |value| Timeout::new(value).map(|_| ()).map_err(RegistryError::from);
         let route = || "GET /a".parse().unwrap();
-        let cases: [(LambdaError, Code, &str); 22] = [
+        let cases: [(LambdaError, Code, &str); 23] = [
             (
                 NotReady::NotFound(damaged).into(),
                 Code::ServiceException,
                 "can't be read",
             ),
             (
-                RegistryError::Store(full).into(),
+                RegistryError::Store(read_only).into(),
                 Code::ServiceException,
-                "the disk is full",
+                "takes no changes",
+            ),
+            (
+                RegistryError::Store(full).into(),
+                Code::ServiceUnavailableException,
+                "Make room there",
             ),
             (
                 invalid(0).unwrap_err().into(),

@@ -205,7 +205,7 @@ impl From<RegistryError> for Refusal {
                 ),
             )
             .next("Reserve less, or lower another function's reserved_concurrency."),
-            RegistryError::Store(_) | RegistryError::Blobs(_) => {
+            RegistryError::Store(_) | RegistryError::Blobs(_) | RegistryError::Ledger(_) => {
                 let logged = Self::internal(&error);
                 match error.outage() {
                     Some(detail) => Self {

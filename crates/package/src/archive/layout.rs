@@ -108,7 +108,9 @@ fn locate_one<'z>(
     // Who reads from the front looks for the end of such a content in the content.
     let open = described_later && record.method == STORED && long(18) != long_of(record.packed);
     if open && (has_any(record.data, PARTS) || has_any(record.data, &[DESCRIPTOR])) {
-        return Err("it is stored without its size before it, and looks like parts of a zip");
+        return Err(
+            "it is stored without its size before it, and looks like parts of a zip: compress it, or write the zip to a file and not to a pipe",
+        );
     }
     let described = match described_later {
         false => 0,

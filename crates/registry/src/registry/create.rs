@@ -90,7 +90,7 @@ impl Inner {
 
 /// Whether a name is free.
 fn free(snapshot: &Snapshot, name: &FunctionName) -> Result<(), RegistryError> {
-    if snapshot.damaged.contains_key(name) {
+    if snapshot.damaged.contains_key(name.as_str()) {
         return Err(snapshot.not_found(name, None).into());
     }
     match snapshot.function(name) {

@@ -14,13 +14,14 @@ impl Inner {
         let turn = self.turn().await?;
         let based_on = turn.snapshot.revision;
         // One that can't be read can be deleted: that is a way to mend it.
-        if version.is_none() && turn.snapshot.damaged.contains_key(name) {
+        if version.is_none() && turn.snapshot.damaged.contains_key(name.as_str()) {
             let stored = self.parts.store.delete(based_on, name).await;
             return turn.commit(name, stored, None);
         }
         let entry = turn.entry(name)?;
         match version {
             None => {
+                turn.announce(name, None).await;
                 let stored = self.parts.store.delete(based_on, name).await;
                 turn.commit(name, stored, None)
             }
@@ -32,13 +33,14 @@ impl Inner {
             Some(VersionId::Number(number)) => {
                 turn.snapshot
                     .version(name, Some(&Qualifier::Version(VersionId::Number(number))))?;
+                let mut rest = Entry::clone(&entry);
+                rest.versions.remove(&number);
+                turn.announce(name, Some(&rest)).await;
                 let stored = self
                     .parts
                     .store
                     .delete_version(based_on, name, number)
                     .await;
-                let mut rest = Entry::clone(&entry);
-                rest.versions.remove(&number);
                 turn.commit(name, stored, Some(rest))
             }
         }

@@ -9,7 +9,7 @@ use warren_model::{Function, RevisionId, Version};
 use warren_store::StoreError;
 
 use super::Inner;
-use crate::{Hold, PrepareError, RegistryError, states};
+use crate::{Hold, PrepareError, RegistryError, error::chain, states};
 
 /// How long to wait before the end of a preparation is stored again, if it could not be.
 const RETRY: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ pub(super) fn begin(inner: &Arc<Inner>, latest: &Version, hold: Hold) {
             if let RegistryError::Store(StoreError::Owned { holder }) = &failure {
                 return error!(function = %latest.function, holder, "the end of a preparation can't be stored any more");
             }
-            error!(function = %latest.function, error = ?failure, "can't store the end of a preparation");
+            error!(function = %latest.function, error = chain(&failure), "can't store the end of a preparation");
             tokio::time::sleep(RETRY).await;
         }
         inner.preparing().remove(&latest.revision);
@@ -99,6 +99,7 @@ impl Inner {
             .collect();
         let mut changed = entry.with(function, None);
         let based_on = turn.snapshot.revision;
+        turn.announce(name, Some(&changed)).await;
         let stored = self
             .parts
             .store

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use warren_model::{Digest, Timestamp};
 
 use warren_store::Standing;
@@ -54,18 +54,23 @@ impl Inner {
         let needed = self.needed();
         let ledger = &self.parts.ledger;
         let found = ledger.look(blobs, &needed, &held, now);
+        // Before what was found is written down, which would make it known: it is told once.
+        if let Found::Halved { lost, needed } = &found {
+            let why = format!(
+                "the code of {lost} zips is not needed any more, that of {needed} is, and this server did not delete their functions"
+            );
+            if let Err(error) = ledger.stop(&why) {
+                return error!(%error, "can't write down why code is not removed");
+            }
+        }
         if let Err(error) = ledger.save().await {
             return warn!(%error, "can't write down which code is not needed");
         }
         let due = match found {
             Found::Due(due) => due,
-            Found::Halved { lost, needed } => {
-                return ledger.stop(&format!(
-                    "the code of {lost} zips is not needed any more, that of {needed} is, and this server did not delete their functions"
-                ));
-            }
+            Found::Halved { .. } => return,
         };
-        if due.is_empty() || ledger.stopped().is_some() {
+        if ledger.still_stopped().await || due.is_empty() {
             return;
         }
         for digest in due {

@@ -136,6 +136,8 @@ impl Inner {
             .flatten()
             .filter(|version| states::same_content(&function.latest, version))
             .cloned();
+        let after = entry.with(function.clone(), None);
+        turn.announce(&name, Some(&after)).await;
         let (stored, published) = match publish && known.is_none() {
             false => (
                 self.parts.store.replace(based_on, &function, ready).await,

@@ -51,9 +51,14 @@ impl FromStr for Address {
         }
         let parameters = parameters(text);
         if let Some(unknown) = parameters.iter().find(|name| !PARAMETERS.contains(name)) {
+            // What looks otherwise may be the end of a password with a '?' in it.
+            let harmless = |c: char| c.is_ascii_lowercase() || c == '_';
+            let name = match !unknown.is_empty() && unknown.chars().all(harmless) {
+                true => format!("the parameter '{unknown}'"),
+                false => "a parameter".to_owned(),
+            };
             return Err(refused(format!(
-                "it has the parameter '{}', which is not known; known are {}",
-                unknown.escape_debug(),
+                "it has {name}, which is not known (a '?' in a password is written %3F); known are {}",
                 PARAMETERS.join(", ")
             )));
         }
@@ -159,6 +164,8 @@ mod tests {
             "postgres://ada:s3cret@db:port/x",
             "postgres://ada:s3cret@db/x?sslmode=perhaps",
             "postgres://ada:s3cret@",
+            "postgres://ada:a?s3cret@db/x",
+            "postgres://ada:a?b&s3cret@db/x?sslmode=require",
         ] {
             let error = wrong.parse::<Address>().unwrap_err();
             assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");

@@ -180,7 +180,8 @@ impl Writer {
 
     fn forget_the_unused(&mut self) {
         if self.open.len() > MOST_OPEN {
-            self.open.clear();
+            // A notice of what made room waits for the next round.
+            self.open.retain(|_, open| !open.pending.is_empty());
         }
         self.followers.retain(|_, followers| {
             followers.retain(|follower| !follower.is_gone());

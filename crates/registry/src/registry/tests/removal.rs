@@ -139,6 +139,46 @@ async fn code_of_a_refused_change_goes_quietly() {
     assert_eq!(registry.removal_stopped(), None);
 }
 
+/// A server that is killed after it stored code, and before anything refers to it, did that itself.
+#[tokio::test]
+async fn code_of_a_change_that_was_cut_off_is_no_alarm() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(&folder);
+    let registry = world.open().await;
+    let inner = &registry.inner;
+    let target = inner.target("python3.13").unwrap();
+    let hold = inner.keep(zip("1"), target).await.unwrap();
+    let code = hold.digest();
+    drop((hold, registry));
+    let registry = world.open().await;
+    assert!(registry.code(&code).await.is_ok());
+    assert_eq!(registry.removal_stopped(), None);
+    remove(&registry, CALLS).await;
+    assert!(registry.code(&code).await.is_err());
+}
+
+/// Two functions of the same code: what the first one leaves, the second still needs.
+#[tokio::test]
+async fn code_that_another_function_needs_is_not_released() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(&folder);
+    let registry = world.open().await;
+    for each in ["f", "g"] {
+        registry.create(function(each)).await.unwrap();
+        settled(&registry, each).await;
+    }
+    let code = Digest::of(&zip("1"));
+    registry.delete(&name("f"), None).await.unwrap();
+    registry.inner.parts.ledger.save().await.unwrap();
+    let unneeded = std::fs::read_to_string(world.folder.join("unneeded-code")).unwrap();
+    assert_eq!(unneeded, "");
+    registry.delete(&name("g"), None).await.unwrap();
+    // Written before the answer.
+    let unneeded = std::fs::read_to_string(world.folder.join("unneeded-code")).unwrap();
+    assert!(unneeded.starts_with(&code.to_string()), "{unneeded}");
+    assert!(unneeded.ends_with(" own\n"), "{unneeded}");
+}
+
 #[tokio::test]
 async fn code_of_the_version_in_force_stays_during_an_update() {
     let folder = tempfile::tempdir().unwrap();

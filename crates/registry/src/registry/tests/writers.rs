@@ -261,6 +261,21 @@ async fn an_older_state_is_shown_and_stops_the_removal_of_code() {
 }
 
 #[tokio::test]
+async fn a_look_from_before_an_own_change_costs_no_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, registry) = open(&folder).await;
+    registry.create(function("f")).await.unwrap();
+    settled(&registry, "f").await;
+    let (loads, revision) = (store.loads(), registry.snapshot().revision);
+    store.saw(revision - 1, 0);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    store.saw(revision, 0);
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(store.loads(), loads);
+    assert_eq!(registry.removal_stopped(), None);
+}
+
+#[tokio::test]
 async fn a_failed_reading_leaves_everything_in_doubt() {
     let folder = tempfile::tempdir().unwrap();
     let (store, registry) = open(&folder).await;
@@ -332,6 +347,17 @@ async fn a_damaged_function_is_no_other_s_concern() {
         matches!(&again, Err(RegistryError::NotFound(missing)) if missing.damaged),
         "{again:?}"
     );
+    // So is one whose name is none: it can't be asked for, and is counted.
+    let mut contents = store.load().await.unwrap();
+    contents.damaged[0].name = "not a name".to_owned();
+    contents.revision += 1;
+    store.saw(contents.revision, 0);
+    *store.instead.lock().unwrap() = Some(contents);
+    let snapshot = until(&registry, |snapshot| {
+        snapshot.damaged.contains_key("not a name")
+    })
+    .await;
+    assert_eq!(snapshot.damaged.len(), 1);
     // Its code may be needed once it is mended.
     let later = registry.inner.now().plus(Duration::from_secs(1_000_000));
     registry.inner.remove_unneeded(later).await;
