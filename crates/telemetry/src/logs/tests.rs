@@ -327,35 +327,6 @@ async fn many_functions_do_not_keep_many_files_open() {
     assert!(open < 600, "{open} descriptors");
 }
 
-/// What is known of a function may be forgotten after each round; not that its oldest lines were removed.
-#[tokio::test]
-async fn among_many_functions_the_notice_of_removed_lines_stays() {
-    let folder = tempfile::tempdir().unwrap();
-    let f = function("f");
-    let long = "x".repeat(1_000);
-    let logs = FunctionLogs::with_limits(folder.path(), small()).unwrap();
-    for number in 0..4 {
-        logs.append(&f, line(number, &long));
-    }
-    logs.flush().await.unwrap();
-    drop(logs);
-    assert_eq!(files(folder.path(), "f").len(), 4);
-    // In one round, at whose end it makes room.
-    let limits = LogLimits {
-        pause: Duration::from_secs(60),
-        ..small()
-    };
-    let logs = FunctionLogs::with_limits(folder.path(), limits).unwrap();
-    for number in 0..600 {
-        logs.append(&function(&format!("f{number}")), line(1, "text"));
-    }
-    logs.append(&f, line(5, &long[..800]));
-    drop(logs);
-    let newest = files(folder.path(), "f").pop().unwrap().0;
-    let text = fs::read_to_string(newest).unwrap();
-    assert!(text.contains("bytes of this log were removed"), "{text}");
-}
-
 #[tokio::test]
 async fn files_are_for_this_user_only() {
     use std::os::unix::fs::PermissionsExt;
