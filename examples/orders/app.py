@@ -15,6 +15,7 @@ def handler(event, context):
         os.environ.get("PGUSER", "orders"),
         password=os.environ.get("PGPASSWORD"),
         host=os.environ.get("PGHOST", "db.internal"),
+        port=int(os.environ.get("PGPORT", "5432")),
         database=os.environ.get("PGDATABASE", "orders"),
         timeout=LIMIT_S,
     )

@@ -57,8 +57,8 @@ def folder_id(server):
     """The id that a server labels its containers with: no copy of its folder has it. None before its first start."""
     if server_id(server) is None:
         return None
-    folder = server.folder.stat()
-    text = f"{server_id(server)}\n{folder.st_dev}\n{folder.st_ino}"
+    made = subprocess.run(["stat", "--format", "%W", server.folder], check=True, capture_output=True, text=True).stdout
+    text = f"{server_id(server)}\n{server.folder.stat().st_ino}\n{made.strip().replace('-', '0')}"
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 

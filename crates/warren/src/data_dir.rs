@@ -3,6 +3,7 @@ use std::{
     io::{Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 
 use anyhow::{Context, anyhow, bail};
@@ -127,11 +128,17 @@ impl DataDir {
         Ok(Some(bound))
     }
 
-    /// An id of this folder that no copy of it has, and that it keeps where it is renamed: of the file system, and of its number there.
+    /// An id of this folder that no copy of it has, and that it keeps when it is renamed and when the machine starts again, which may number devices anew:
+    /// of its own number, and of when it was made where the file system knows.
     pub(crate) fn id(&self, server: &ServerId) -> anyhow::Result<ServerId> {
         let folder = fs::metadata(&self.path)
             .with_context(|| format!("could not look at {}", self.path.display()))?;
-        let of = format!("{server}\n{}\n{}", folder.dev(), folder.ino());
+        let made = folder
+            .created()
+            .ok()
+            .and_then(|made| made.duration_since(UNIX_EPOCH).ok())
+            .map_or(0, |since| since.as_secs());
+        let of = format!("{server}\n{}\n{made}", folder.ino());
         let digest = Digest::of(of.as_bytes()).to_string();
         Ok(ServerId::new(
             digest.chars().take(ID_DIGITS).collect::<String>(),
