@@ -2,6 +2,7 @@ import pytest
 
 import functions
 from server import Warren
+from world import World, inside
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +39,15 @@ def pytest_runtest_makereport(item):
     server = getattr(item, "funcargs", {}).get("warren")
     if report.failed and server is not None:
         report.sections.append(("end of the server's log", server.log_tail()))
+
+
+@pytest.fixture(scope="module")
+def world():
+    """A module's own network around it: its thread, and what that starts, is on the world's host."""
+    made = World()
+    try:
+        made.make()
+        with inside(made.host):
+            yield made
+    finally:
+        made.remove()

@@ -29,7 +29,7 @@ from probing import (
     wait_until,
 )
 from server import Warren
-from world import GATEWAY, HOST, INTERNET, METADATA, NAME_SERVER, NEIGHBOUR, PORT, PRIVATE, World, inside, run
+from world import GATEWAY, HOST, INTERNET, METADATA, NAME_SERVER, NEIGHBOUR, PORT, PRIVATE, inside, run
 
 pytestmark = pytest.mark.skipif(
     stand_ins.missing() is not None, reason=f"this machine lacks {stand_ins.missing()}"
@@ -37,18 +37,6 @@ pytestmark = pytest.mark.skipif(
 
 # Each day, and in `make test-long`.
 CYCLES = [20, pytest.param(200, marks=pytest.mark.long)]
-
-@pytest.fixture(scope="module")
-def world():
-    """The test's thread is on the world's host."""
-    made = World()
-    try:
-        made.make()
-        with inside(made.host):
-            yield made
-    finally:
-        made.remove()
-
 
 @pytest.fixture(scope="module")
 def warren(world, tmp_path_factory):

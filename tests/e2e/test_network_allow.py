@@ -9,7 +9,7 @@ from calls import answer_of
 from functions import deploy, fresh_name
 from probing import PROBE, both, cli, reach, router_rules, wait_until
 from server import Warren, free_port
-from world import INTERNET, NAME_SERVER, NEIGHBOUR, PORT, PRIVATE, ZONE, World, inside
+from world import INTERNET, NAME_SERVER, NEIGHBOUR, PORT, PRIVATE, ZONE, World
 
 pytestmark = pytest.mark.skipif(
     stand_ins.missing() is not None, reason=f"this machine lacks {stand_ins.missing()}"
@@ -17,18 +17,6 @@ pytestmark = pytest.mark.skipif(
 
 MACHINE = "host.warren.internal"
 MACHINE_ADDRESS = "169.254.1.2"
-
-
-@pytest.fixture(scope="module")
-def world():
-    """The test's thread is on the world's host."""
-    made = World()
-    try:
-        made.make()
-        with inside(made.host):
-            yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture(scope="module")

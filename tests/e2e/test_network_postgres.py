@@ -14,7 +14,7 @@ from own_docker import OwnDocker
 from postgres import Postgres
 from probing import CLOSED, PROBE, both, cli, host_rules, links, reach, router_rules, uplinks
 from server import Warren, free_port
-from world import INTERNET, NAME_SERVER, World, inside
+from world import INTERNET, NAME_SERVER
 
 LACKS = stand_ins.missing() or own_docker.missing()
 pytestmark = [
@@ -51,18 +51,6 @@ def row(event):
                 return body[6 : 6 + struct.unpack("!I", body[2:6])[0]].decode()
 '''
 SQL = "SELECT item FROM orders WHERE id = 7"
-
-
-@pytest.fixture(scope="module")
-def world():
-    """The test's thread is on the world's host, and so are the daemon and both databases."""
-    made = World()
-    try:
-        made.make()
-        with inside(made.host):
-            yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture(scope="module")
