@@ -33,7 +33,6 @@ fn follow(mut stream: UnixStream, outbox: &Outbox, supervisor: &Arc<Supervisor>)
                 outbox.send_or_keep(&pong);
             }
             ControlCommand::Kill => supervisor.kill(),
-            ControlCommand::Shutdown(shutdown) => supervisor.shutdown(shutdown)?,
             ControlCommand::Deadline(deadline) => supervisor.alarm.apply(deadline),
         }
     }

@@ -4,19 +4,16 @@
 //!            CLAIM and call stream are there                exit, output drained, EXITED sent
 //!  Waiting -----------------------------------> Running -------------------------------------> Waiting
 //!     ^                                            |
-//!     +--- EXITED {"spawn": why} if it can't start |  KILL, DEADLINE, SHUTDOWN, end of the control stream: SIGKILL
+//!     +--- EXITED {"spawn": why} if it can't start |  KILL, DEADLINE, end of the control stream: SIGKILL
 //! ```
 //! A CLAIM or a call stream that comes while a runtime runs is for the next one.
 
 use std::os::unix::net::UnixStream;
-use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
-use std::{io, mem};
+use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal, getpid, kill_process_group};
-use warren_protocol::{Claim, Exited, Shutdown, encode_exited};
+use warren_protocol::{Claim, Exited, encode_exited};
 
 use crate::control;
 use crate::deadline::Alarm;
@@ -27,9 +24,6 @@ use crate::runtime_api::ApiServer;
 use crate::signals;
 use crate::threads::{lock, spawn};
 
-/// How long SHUTDOWN waits for the end of a runtime that was sent SIGKILL, and for its EXITED to be taken.
-const PATIENCE_AFTER_KILL: Duration = Duration::from_secs(1);
-
 /// What the agent has and runs.
 pub(crate) struct Supervisor {
     /// The deadline of the call in progress.
@@ -37,7 +31,6 @@ pub(crate) struct Supervisor {
     /// The Lambda Runtime API, for runtimes that want it.
     pub(crate) api: ApiServer,
     state: Mutex<State>,
-    ended: Condvar,
 }
 
 #[derive(Default)]
@@ -46,8 +39,6 @@ struct State {
     claim: Option<Claim>,
     call_stream: Option<UnixStream>,
     runtime: Option<Arc<Runtime>>,
-    /// SHUTDOWN has come: nothing is started any more.
-    closing: bool,
 }
 
 impl Supervisor {
@@ -56,7 +47,6 @@ impl Supervisor {
             alarm: Alarm::default(),
             api: ApiServer::default(),
             state: Mutex::default(),
-            ended: Condvar::new(),
         }
     }
 
@@ -121,42 +111,10 @@ impl Supervisor {
         }
     }
 
-    /// Ends the runtime, with a grace, and then the agent.
-    pub(crate) fn shutdown(self: &Arc<Self>, shutdown: Shutdown) -> io::Result<()> {
-        let supervisor = Arc::clone(self);
-        let mut state = lock(&self.state);
-        if mem::replace(&mut state.closing, true) {
-            return Ok(());
-        }
-        if let Some(runtime) = &state.runtime {
-            // The whole group: a shell hands SIGTERM on to nobody. It may have ended already.
-            let _ = kill_process_group(runtime.pid, Signal::TERM);
-        }
-        drop(state);
-        spawn("shutdown", move || {
-            if !supervisor.wait_for_end(Duration::from_millis(shutdown.grace_ms)) {
-                supervisor.kill();
-                supervisor.wait_for_end(PATIENCE_AFTER_KILL);
-            }
-            process::exit(0);
-        })
-    }
-
-    fn wait_for_end(&self, patience: Duration) -> bool {
-        let state = lock(&self.state);
-        let outcome = self
-            .ended
-            .wait_timeout_while(state, patience, |state| state.runtime.is_some());
-        !outcome
-            .unwrap_or_else(PoisonError::into_inner)
-            .1
-            .timed_out()
-    }
-
     fn start_if_ready(self: &Arc<Self>) {
         let mut guard = lock(&self.state);
         let state = &mut *guard;
-        let (Some(control), None, false) = (&state.control, &state.runtime, state.closing) else {
+        let (Some(control), None) = (&state.control, &state.runtime) else {
             return;
         };
         if state.claim.is_none() || state.call_stream.is_none() {
@@ -187,7 +145,6 @@ impl Supervisor {
         // Before the state changes, so that nothing of the next runtime comes before it.
         send_exited(outbox, exited, last_call);
         lock(&self.state).runtime = None;
-        self.ended.notify_all();
         self.start_if_ready();
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use sandbox::{Sandbox, UID, eventually, is_running};
 use warren_protocol::{
     AGENT_SOCKET, ControlEvent, Deadline, Exited, FrameKind, Interface, START_FILE, Secret,
-    Shutdown, StreamKind, encode_claim, encode_deadline, encode_empty, encode_shutdown,
+    StreamKind, encode_claim, encode_deadline, encode_empty,
 };
 
 /// A sandbox, or the end of the test where there can be none.
@@ -339,34 +339,6 @@ fn deadlines_kill_unless_taken_back() {
     assert_eq!(sandbox.exited().0, Exited::Signal(9));
     assert!(start.elapsed() >= Duration::from_millis(100));
     assert!(start.elapsed() < Duration::from_secs(20));
-}
-
-#[test]
-fn shutdown_gives_a_grace() {
-    let shutdown = |sandbox: &mut Sandbox, grace_ms| {
-        sandbox
-            .control()
-            .send(|out| encode_shutdown(out, &Shutdown { grace_ms }));
-    };
-    let mut sandbox = start!();
-    let mut calls = sandbox.ready(Interface::Stream);
-    calls.call("import signal, sys, os\ndef stop(*_):\n  write('bye')\n  os._exit(7)\nsignal.signal(signal.SIGTERM, stop)");
-    shutdown(&mut sandbox, 20_000);
-    let (exited, logs) = sandbox.exited();
-    assert_eq!((exited, logs.stdout.as_str()), (Exited::Code(7), "bye"));
-    assert_eq!(sandbox.next_event(), None);
-    assert_eq!(sandbox.agent_status(), 0);
-
-    let mut sandbox = start!();
-    let mut calls = sandbox.ready(Interface::Stream);
-    calls.call("import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)");
-    shutdown(&mut sandbox, 100);
-    assert_eq!(sandbox.exited().0, Exited::Signal(9));
-    assert_eq!(sandbox.agent_status(), 0);
-
-    let mut sandbox = start!();
-    shutdown(&mut sandbox, 60_000);
-    assert_eq!(sandbox.agent_status(), 0, "nothing to wait for");
 }
 
 #[test]

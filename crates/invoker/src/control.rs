@@ -9,7 +9,7 @@ use tokio::{
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{mpsc, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use warren_protocol::{
     Claim, ControlEvent, Deadline, Decoder, Exited, FrameKind, ProtocolError, encode_claim,
@@ -32,19 +32,27 @@ pub(crate) enum Life {
         /// The last call that it was given, as far as the agent knows.
         last_call: Option<u32>,
     },
-    /// The agent itself is gone or broke the protocol.
+    /// The agent closed its stream, or takes nothing from it.
     Gone,
+    /// The agent broke the protocol.
+    Broken(ProtocolError),
 }
 
 /// Commands that may wait for the agent to read them; one that reads nothing for so long is given up.
 const QUEUE: usize = 16;
 /// How long one command may take to be written.
 const WRITE_TIME: Duration = Duration::from_secs(1);
+/// How long the agent may take to answer a PING. Any amount of work in its sandbox delays it by less, unless nothing would get done there anyhow.
+const PONG_TIME: Duration = Duration::from_secs(2);
+/// Bytes that are kept of the agent's words on why a runtime could not be started.
+const MAX_REASON: usize = 1024;
 
 /// Sending never waits: an agent that doesn't read its stream must not hold up the host's own deadlines.
 pub(crate) struct Control {
     commands: mpsc::Sender<Vec<u8>>,
     life: watch::Sender<Life>,
+    /// PINGs whose answer has not come; one at most.
+    unanswered: watch::Sender<u32>,
 }
 
 impl Control {
@@ -55,18 +63,23 @@ impl Control {
         let control = Arc::new(Self {
             commands,
             life: watch::Sender::new(Life::Running),
+            unanswered: watch::Sender::new(0),
         });
         let reader = Arc::clone(&control);
         tokio::spawn(async move {
-            if let Err(error) = reader.read(read, &recorder).await {
-                tracing::warn!(log_stream = recorder.log_stream(), %error, "a control stream was broken");
-            }
-            reader.life.send_replace(Life::Gone);
+            let end = match reader.read(read, &recorder).await {
+                Ok(()) => Life::Gone,
+                Err(error) => {
+                    tracing::warn!(log_stream = recorder.log_stream(), %error, "a control stream was broken");
+                    Life::Broken(error)
+                }
+            };
+            reader.life.send_replace(end);
         });
         let life = control.life.clone();
         tokio::spawn(async move {
             if write_all(queue, write).await.is_err() {
-                life.send_replace(Life::Gone);
+                lose(&life);
             }
         });
         control
@@ -84,9 +97,23 @@ impl Control {
                 *life = Life::Running;
                 true
             }
-            Life::Running | Life::Gone => false,
+            Life::Running | Life::Gone | Life::Broken(_) => false,
         });
         self.send(|out| encode_claim(out, claim));
+    }
+
+    /// Asks whether the agent is alive; `false` if it does not say so in time.
+    pub(crate) async fn is_alive(&self) -> bool {
+        let mut unanswered = self.unanswered.subscribe();
+        self.unanswered.send_modify(|count| *count += 1);
+        self.send(|out| encode_empty(out, FrameKind::Ping));
+        let mut life = self.life();
+        tokio::select! {
+            biased;
+            answered = unanswered.wait_for(|count| *count == 0) => answered.is_ok(),
+            _ = life.wait_for(|life| matches!(life, Life::Gone | Life::Broken(_))) => false,
+            () = sleep(PONG_TIME) => false,
+        }
     }
 
     /// Kills the runtime.
@@ -103,7 +130,27 @@ impl Control {
         let mut bytes = Vec::new();
         encode(&mut bytes);
         if self.commands.try_send(bytes).is_err() {
-            self.life.send_replace(Life::Gone);
+            self.lose();
+        }
+    }
+
+    fn lose(&self) {
+        lose(&self.life);
+    }
+
+    /// A PONG is the answer to one PING.
+    fn pong(&self) -> Result<(), ProtocolError> {
+        let expected = self.unanswered.send_if_modified(|count| {
+            let expected = *count > 0;
+            *count = count.saturating_sub(1);
+            expected
+        });
+        match expected {
+            true => Ok(()),
+            false => Err(ProtocolError::Unexpected {
+                kind: FrameKind::Pong,
+                state: "no PING is on its way",
+            }),
         }
     }
 
@@ -119,11 +166,11 @@ impl Control {
                     ControlEvent::Log { record, mark } => recorder.output(&record, mark),
                     ControlEvent::Exited { exited, last_call } => {
                         self.life.send_replace(Life::Exited {
-                            how: exited,
+                            how: shortened(exited),
                             last_call,
                         });
                     }
-                    ControlEvent::Pong => {}
+                    ControlEvent::Pong => self.pong()?,
                 }
             }
             match stream.read_buf(decoder.buffer_mut(READ)).await {
@@ -131,6 +178,28 @@ impl Control {
                 Ok(_) => {}
             }
         }
+    }
+}
+
+/// Nothing is heard of the runtime any more. What is known of the agent's end stays.
+fn lose(life: &watch::Sender<Life>) {
+    life.send_if_modified(|life| match life {
+        Life::Running | Life::Exited { .. } => {
+            *life = Life::Gone;
+            true
+        }
+        Life::Gone | Life::Broken(_) => false,
+    });
+}
+
+/// The agent's words go to the caller and to the log, so there is an end to them.
+fn shortened(exited: Exited) -> Exited {
+    match exited {
+        Exited::Spawn(mut why) => {
+            why.truncate(why.floor_char_boundary(MAX_REASON));
+            Exited::Spawn(why)
+        }
+        other => other,
     }
 }
 

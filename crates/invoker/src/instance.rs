@@ -171,6 +171,7 @@ impl Instance {
         let mut usable = true;
         let most_calls = most_calls(self.claim.interface, self.sandbox.id());
         let mut life = self.life.clone();
+        let mut idle_since = Instant::now();
         loop {
             let order = tokio::select! {
                 biased;
@@ -193,6 +194,14 @@ impl Instance {
                 }
                 // Not sent to any runtime yet: another instance takes it.
                 Some(job) if !usable => context.dispatch.returned(context, job, number),
+                Some(job)
+                    if idle_since.elapsed() >= context.ping_after
+                        && !self.control.is_alive().await =>
+                {
+                    tracing::warn!(instance = %self.sandbox.id(), "an idle instance did not answer, and is replaced");
+                    usable = false;
+                    context.dispatch.returned(context, job, number);
+                }
                 Some(job) => {
                     let call = job.call;
                     self.running = Some(call);
@@ -215,6 +224,7 @@ impl Instance {
                             reusable: usable,
                         },
                     );
+                    idle_since = Instant::now();
                 }
             }
         }

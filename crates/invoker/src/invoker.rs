@@ -20,6 +20,8 @@ pub struct Parts {
     pub settings: Settings,
     /// How sockets wait for short calls.
     pub busy_poll: BusyPoll,
+    /// An instance that was idle for this long is asked whether it lives before it gets a call: one that is frozen would keep it until its timeout.
+    pub ping_after: Duration,
 }
 
 /// What every instance's task needs.
@@ -30,6 +32,7 @@ pub(crate) struct Context {
     pub(crate) logs: FunctionLogs,
     pub(crate) account: Account,
     pub(crate) busy_poll: BusyPoll,
+    pub(crate) ping_after: Duration,
 }
 
 /// The data plane's handle; clones are the same invoker.
@@ -50,6 +53,7 @@ impl Invoker {
             logs: parts.logs,
             account,
             busy_poll: parts.busy_poll,
+            ping_after: parts.ping_after,
         });
         let timer = {
             let context = Arc::clone(&context);

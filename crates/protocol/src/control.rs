@@ -1,7 +1,7 @@
 use crate::error::ProtocolError;
 use crate::frame::{Frame, FrameKind};
 use crate::log::LogRecord;
-use crate::messages::{Claim, Deadline, Exited, ExitedMessage, Shutdown, parse_json};
+use crate::messages::{Claim, Deadline, Exited, ExitedMessage, parse_json};
 
 /// What the agent tells the host on the control stream, after the hello.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +57,6 @@ pub enum ControlCommand {
     Ping,
     /// Kill the runtime.
     Kill,
-    /// End the runtime with a grace, then exit.
-    Shutdown(Shutdown),
     /// Set or clear the deadline.
     Deadline(Deadline),
 }
@@ -73,7 +71,6 @@ impl ControlCommand {
             FrameKind::Claim => Ok(Self::Claim(parse_json(frame.kind, &frame.payload)?)),
             FrameKind::Ping => empty(&frame, Self::Ping),
             FrameKind::Kill => empty(&frame, Self::Kill),
-            FrameKind::Shutdown => Ok(Self::Shutdown(parse_json(frame.kind, &frame.payload)?)),
             FrameKind::Deadline => Ok(Self::Deadline(parse_json(frame.kind, &frame.payload)?)),
             kind => Err(ProtocolError::Unexpected {
                 kind,

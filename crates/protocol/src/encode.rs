@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use crate::frame::{FrameKind, HEADER_LEN, Header, MAX_PAYLOAD};
 use crate::invoke::{INVOKE_PREFIX, InvokeMeta};
-use crate::messages::{Claim, Deadline, Exited, ExitedMessage, Hello, Shutdown, Welcome};
+use crate::messages::{Claim, Deadline, Exited, ExitedMessage, Hello, Welcome};
 
 /// Appends a header.
 #[inline]
@@ -61,11 +61,6 @@ pub fn encode_exited(out: &mut Vec<u8>, exited: &Exited, last_call: Option<u32>)
         last_call,
     };
     encode_json(out, FrameKind::Exited, &message);
-}
-
-/// Appends SHUTDOWN.
-pub fn encode_shutdown(out: &mut Vec<u8>, shutdown: &Shutdown) {
-    encode_json(out, FrameKind::Shutdown, shutdown);
 }
 
 /// Appends DEADLINE.

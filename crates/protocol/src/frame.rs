@@ -33,8 +33,6 @@ pub enum FrameKind {
     Pong = 0x31,
     /// Kills the runtime.
     Kill = 0x40,
-    /// Ends the runtime with a grace, then the agent.
-    Shutdown = 0x41,
     /// Sets or clears the time at which the agent kills the runtime by itself.
     Deadline = 0x42,
     /// Init is over.
@@ -64,7 +62,6 @@ impl FrameKind {
             0x30 => Self::Ping,
             0x31 => Self::Pong,
             0x40 => Self::Kill,
-            0x41 => Self::Shutdown,
             0x42 => Self::Deadline,
             0x50 => Self::Ready,
             0x51 => Self::InitError,
@@ -100,7 +97,6 @@ impl fmt::Display for FrameKind {
             Self::Ping => "PING",
             Self::Pong => "PONG",
             Self::Kill => "KILL",
-            Self::Shutdown => "SHUTDOWN",
             Self::Deadline => "DEADLINE",
             Self::Ready => "READY",
             Self::InitError => "INIT_ERROR",

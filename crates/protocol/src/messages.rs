@@ -230,13 +230,6 @@ pub(crate) struct ExitedMessage {
     pub(crate) last_call: Option<u32>,
 }
 
-/// Ends runtime and agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shutdown {
-    /// Milliseconds between SIGTERM and SIGKILL.
-    pub grace_ms: u64,
-}
-
 /// Sets or clears the time at which the agent kills the runtime by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deadline {

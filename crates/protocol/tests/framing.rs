@@ -10,7 +10,7 @@ use warren_protocol::{
     encode_invoke, encode_invoke_head, encode_log, encode_response, split_invoke,
 };
 
-const KINDS: [FrameKind; 16] = [
+const KINDS: [FrameKind; 15] = [
     FrameKind::Hello,
     FrameKind::Welcome,
     FrameKind::Claim,
@@ -19,7 +19,6 @@ const KINDS: [FrameKind; 16] = [
     FrameKind::Ping,
     FrameKind::Pong,
     FrameKind::Kill,
-    FrameKind::Shutdown,
     FrameKind::Deadline,
     FrameKind::Ready,
     FrameKind::InitError,

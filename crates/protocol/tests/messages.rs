@@ -5,9 +5,9 @@
 use bytes::Bytes;
 use warren_protocol::{
     Claim, ControlCommand, ControlEvent, Deadline, Decoder, ErrorObject, Exited, Frame, FrameKind,
-    Header, Hello, Interface, LogRecord, MAX_LOG_OUTPUT, ProtocolError, Secret, Shutdown,
-    StartFile, StreamKind, Welcome, agent_proof, encode_deadline, encode_empty, encode_exited,
-    encode_hello, encode_shutdown, host_proof, split_invoke, verify_agent_proof, verify_host_proof,
+    Header, Hello, Interface, LogRecord, MAX_LOG_OUTPUT, ProtocolError, Secret, StartFile,
+    StreamKind, Welcome, agent_proof, encode_deadline, encode_empty, encode_exited, encode_hello,
+    host_proof, split_invoke, verify_agent_proof, verify_host_proof,
 };
 
 fn start() -> StartFile {
@@ -199,10 +199,6 @@ fn control_messages_on_the_wire() {
     assert_eq!(
         payload(&|out| encode_exited(out, &Exited::Spawn("no".into()), None)),
         r#"{"spawn":"no"}"#
-    );
-    assert_eq!(
-        payload(&|out| encode_shutdown(out, &Shutdown { grace_ms: 5 })),
-        r#"{"grace_ms":5}"#
     );
     let deadline = |remaining_ms| {
         payload(&|out| {

@@ -31,6 +31,8 @@ use crate::{data_dir::DataDir, settings::Settings};
 const DRAIN: Duration = Duration::from_secs(25);
 /// How long calls whose instance was ended at the stop may take to be answered.
 const ANSWER: Duration = Duration::from_secs(2);
+/// Idle for this long, an instance is asked whether it lives before it gets a call: some tens of microseconds, so not at each call.
+const PING_AFTER: Duration = Duration::from_secs(10);
 
 /// Revisions of the database are written down no more often than this.
 const REMEMBER: Duration = Duration::from_secs(1);
@@ -116,6 +118,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
             ..warren_scheduler::Settings::new(memory_mb, max_instances)
         },
         busy_poll: busy_poll(settings.busy_poll),
+        ping_after: PING_AFTER,
     });
     let data = Arc::new(data);
     let remember = {

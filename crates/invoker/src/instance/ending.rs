@@ -21,11 +21,21 @@ pub(super) enum Ending {
 impl Ending {
     /// Tells a dead runtime from one that broke its stream.
     pub(super) fn of_channel(error: ChannelError, life: Life, memory_killed: bool) -> Self {
-        match error {
-            ChannelError::Closed | ChannelError::Unread | ChannelError::Io(_) => {
-                Self::Exited(life, memory_killed)
+        match (error, life) {
+            (ChannelError::Closed | ChannelError::Unread | ChannelError::Io(_), life) => {
+                Self::exited(life, memory_killed)
             }
-            ChannelError::Protocol(_) | ChannelError::TooLarge => Self::Channel(error),
+            (error @ (ChannelError::Protocol(_) | ChannelError::TooLarge), _) => {
+                Self::Channel(error)
+            }
+        }
+    }
+
+    /// The runtime is gone, or the agent that would tell.
+    pub(super) fn exited(life: Life, memory_killed: bool) -> Self {
+        match life {
+            Life::Broken(error) => Self::Channel(ChannelError::Protocol(error)),
+            life => Self::Exited(life, memory_killed),
         }
     }
 
@@ -98,7 +108,7 @@ pub(super) fn failure(ending: &Ending, request: &RequestId, timeout: Timeout) ->
 fn exit_words(life: &Life, memory_killed: bool) -> String {
     let exit = match life {
         _ if memory_killed => Exit::signal(9),
-        Life::Running | Life::Gone => Exit::Unexplained,
+        Life::Running | Life::Gone | Life::Broken(_) => Exit::Unexplained,
         Life::Exited { how, .. } => match how {
             Exited::Code(0) => Exit::Unexplained,
             Exited::Code(code) => Exit::Status(*code),

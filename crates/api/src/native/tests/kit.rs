@@ -142,6 +142,7 @@ impl World {
             logs: logs.clone(),
             settings: warren_scheduler::Settings::new(1_024, 4),
             busy_poll: warren_invoker::BusyPoll::new(std::time::Duration::ZERO),
+            ping_after: std::time::Duration::from_secs(60),
         });
         let keys = Keys::new("WARREN1".to_owned(), "secret".to_owned());
         let stop = watch::Sender::new(false);

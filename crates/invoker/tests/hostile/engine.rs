@@ -1,0 +1,208 @@
+//! An engine whose sandboxes' agents are tasks of the test.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::{io::AsyncReadExt, net::UnixStream, sync::watch, task::JoinHandle};
+use warren_engine::{
+    Capabilities, Engine, EngineError, Reaped, Refusal, Sandbox, SandboxSpec, Unavailable, Usage,
+    host::{InstanceFolder, channel::Channel},
+};
+use warren_model::{Config, EngineName, InstanceId, NetworkPolicy};
+use warren_protocol::{Decoder, Frame, StreamKind};
+use warren_runtimes::Tree;
+
+use crate::{
+    call_stream::calls,
+    control_stream::{Act, control, perform},
+    hello::{Welcoming, listen},
+};
+
+/// How long an agent of these tests may take to answer a hello.
+const HELLO_LIMIT: Duration = Duration::from_secs(1);
+
+/// What the agents of a function's sandboxes do.
+#[derive(Clone, Copy)]
+pub enum Agent {
+    /// What each event says, and all else as it should be.
+    Told,
+    /// This on the control stream, and no runtime is ever ready.
+    AtStart(Act),
+    /// Listens in a channel folder, and welcomes like this.
+    Welcomes(&'static Welcoming),
+}
+
+/// What an event on the call stream tells the control stream.
+#[derive(Clone, Copy)]
+pub enum Told {
+    Nothing,
+    /// The runtime has ended by itself; the last call that it was given.
+    Ended(u32),
+    Act(Act),
+}
+
+#[derive(Default)]
+pub struct FakeEngine {
+    /// By function.
+    pub agents: Mutex<HashMap<String, Agent>>,
+    /// How many of a function's sandboxes were ended.
+    pub killed: Arc<Mutex<HashMap<String, usize>>>,
+    pub run: PathBuf,
+}
+
+struct FakeSandbox {
+    id: InstanceId,
+    function: String,
+    agent: Agent,
+    channel: Option<(InstanceFolder, Channel)>,
+    killed: Arc<Mutex<HashMap<String, usize>>>,
+    told: watch::Sender<Told>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl FakeSandbox {
+    fn spawn(&self, work: impl Future<Output = std::io::Result<()>> + Send + 'static) {
+        // A stream that breaks ends its task, which is what is tried here.
+        let task = tokio::spawn(async move { drop(work.await) });
+        self.tasks.lock().unwrap().push(task);
+    }
+}
+
+#[async_trait]
+impl Engine for FakeEngine {
+    fn name(&self) -> EngineName {
+        EngineName::Docker
+    }
+
+    async fn probe(&self) -> Result<Capabilities, Unavailable> {
+        Ok(Capabilities {
+            detail: "in memory".into(),
+        })
+    }
+
+    fn admit(&self, _config: &Config) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn default_network(&self) -> NetworkPolicy {
+        NetworkPolicy::None
+    }
+
+    async fn prepare(&self, _tree: &Tree, _config: &Config) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError> {
+        let agent = self.agents.lock().unwrap()[&spec.function];
+        let mut sandbox = FakeSandbox {
+            id: spec.instance,
+            function: spec.function,
+            agent,
+            channel: None,
+            killed: Arc::clone(&self.killed),
+            told: watch::Sender::new(Told::Nothing),
+            tasks: Mutex::default(),
+        };
+        if let Agent::Welcomes(welcoming) = agent {
+            let folder = InstanceFolder::create(&self.run, &sandbox.id)?;
+            let channel = Channel::create(folder.path(), &sandbox.id)?;
+            sandbox.spawn(listen(
+                channel.folder().to_owned(),
+                welcoming,
+                sandbox.told.clone(),
+            ));
+            sandbox.channel = Some((folder, channel));
+        }
+        Ok(Arc::new(sandbox))
+    }
+
+    async fn reap(&self, _keep: &HashSet<InstanceId>) -> Result<Reaped, EngineError> {
+        Ok(Reaped::default())
+    }
+}
+
+#[async_trait]
+impl Sandbox for FakeSandbox {
+    fn id(&self) -> &InstanceId {
+        &self.id
+    }
+
+    fn evidence(&self) -> String {
+        "none".into()
+    }
+
+    async fn open(&self, kind: StreamKind) -> Result<UnixStream, EngineError> {
+        if let Some((_, channel)) = &self.channel {
+            return channel.open(kind, HELLO_LIMIT).await;
+        }
+        let (host, agent) = UnixStream::pair().map_err(EngineError::Stream)?;
+        match (self.agent, kind) {
+            (Agent::AtStart(act), StreamKind::Control) => self.spawn(perform(agent, act)),
+            (Agent::AtStart(_), StreamKind::Call) => self.spawn(silence(agent)),
+            (_, kind) => self.spawn(serve(agent, kind, self.told.clone())),
+        }
+        Ok(host)
+    }
+
+    fn seal(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
+
+    fn peak_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    async fn kill(&self) -> Result<(), EngineError> {
+        for task in self.tasks.lock().unwrap().drain(..) {
+            task.abort();
+        }
+        if let Some((folder, _)) = &self.channel {
+            folder.remove()?;
+        }
+        *self
+            .killed
+            .lock()
+            .unwrap()
+            .entry(self.function.clone())
+            .or_default() += 1;
+        Ok(())
+    }
+}
+
+/// One stream of an agent that was welcomed.
+pub async fn serve(
+    stream: UnixStream,
+    kind: StreamKind,
+    told: watch::Sender<Told>,
+) -> std::io::Result<()> {
+    match kind {
+        StreamKind::Control => control(stream, told.subscribe()).await,
+        StreamKind::Call => calls(stream, &told).await,
+    }
+}
+
+/// Neither reads, writes nor closes.
+pub async fn silence(stream: UnixStream) -> std::io::Result<()> {
+    let _open = stream;
+    std::future::pending().await
+}
+
+pub async fn next_frame(stream: &mut UnixStream, decoder: &mut Decoder) -> std::io::Result<Frame> {
+    loop {
+        if let Some(frame) = decoder.next_frame().map_err(std::io::Error::other)? {
+            return Ok(frame);
+        }
+        if stream.read_buf(decoder.buffer_mut(4096)).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}

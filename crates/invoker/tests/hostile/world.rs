@@ -1,0 +1,186 @@
+//! An invoker with all that it needs, over the engine of these tests.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use warren_invoker::{
+    Builds, BusyPoll, Completed, Engines, Invocation, InvokeError, Invoker, Launcher,
+};
+use warren_model::{
+    Account, Config, EngineName, NetworkPolicy, Outcome, RequestId, State, Timestamp, Version,
+};
+use warren_package::{FileBlobs, Unpacked, zip_inline};
+use warren_registry::{NewFunction, Registry};
+use warren_runtimes::{Catalogue, Kit, Trees};
+use warren_store::SqliteStore;
+use warren_telemetry::FunctionLogs;
+
+use crate::engine::{Agent, FakeEngine};
+
+/// Idle for longer than this, an instance of these tests is asked whether it lives.
+pub const PING_AFTER: Duration = Duration::from_millis(50);
+
+pub struct World {
+    pub invoker: Invoker,
+    registry: Registry,
+    engine: Arc<FakeEngine>,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let catalogue = Arc::new(Catalogue::built_in().unwrap());
+        let recipe = catalogue.resolve("python3.13").unwrap().recipe;
+        let tree = path.join("cache/trees").join(recipe.tree_digest().as_str());
+        std::fs::create_dir_all(tree.join("rootfs")).unwrap();
+        std::fs::write(
+            tree.join("tree.toml"),
+            "recipe = \"python3.13\"\nsize_bytes = 0\nbuild_ms = 0\nbuilt_at = 0\n",
+        )
+        .unwrap();
+        let run = path.join("run");
+        std::fs::create_dir(&run).unwrap();
+        let engine = Arc::new(FakeEngine {
+            run,
+            ..FakeEngine::default()
+        });
+        let launcher = Arc::new(Launcher {
+            memory_mb: 16_384,
+            kit: Kit::install(path, &catalogue).unwrap(),
+            catalogue: Arc::clone(&catalogue),
+            trees: Trees::new(path.join("cache")),
+            blobs: Arc::new(FileBlobs::open(&path.join("blobs")).await.unwrap()),
+            unpacked: Arc::new(Unpacked::open(&path.join("code")).await.unwrap()),
+            engines: Engines::from([(EngineName::Docker, Arc::clone(&engine) as _)]),
+            builds: Builds::default(),
+        });
+        let registry = Registry::open(warren_registry::Parts {
+            store: Arc::new(SqliteStore::open(&path.join("warren.db")).await.unwrap()),
+            blobs: Arc::clone(&launcher.blobs),
+            unpacked: Arc::clone(&launcher.unpacked),
+            ledger: Arc::new(warren_registry::Ledger::open(path).unwrap()),
+            catalogue,
+            preparer: Arc::clone(&launcher) as _,
+            account: Account::default(),
+            clock: || Timestamp::from(SystemTime::now()),
+        })
+        .await
+        .unwrap();
+        let invoker = Invoker::start(warren_invoker::Parts {
+            registry: registry.clone(),
+            launcher,
+            logs: FunctionLogs::open(&path.join("logs")).unwrap(),
+            busy_poll: BusyPoll::new(Duration::from_secs(60)),
+            ping_after: PING_AFTER,
+            settings: warren_scheduler::Settings::new(16_384, 64),
+        });
+        Self {
+            invoker,
+            registry,
+            engine,
+            _folder: folder,
+        }
+    }
+
+    /// A function whose sandboxes' agents do this. `timeout`: in seconds.
+    pub async fn deploy(&self, name: &str, agent: Agent, timeout: u16) -> Arc<Version> {
+        let agents = &self.engine.agents;
+        agents.lock().unwrap().insert(name.to_owned(), agent);
+        let name: warren_model::FunctionName = name.parse().unwrap();
+        self.registry
+            .create(NewFunction {
+                name: name.clone(),
+                config: config(timeout),
+                zip: zip_inline(&[("app.py", "")]).unwrap().into(),
+                tags: Default::default(),
+                routes: Vec::new(),
+                publish: false,
+                reserved_concurrency: None,
+            })
+            .await
+            .unwrap();
+        let mut changes = self.registry.changes();
+        loop {
+            let entry = Arc::clone(self.registry.snapshot().function(&name).unwrap());
+            assert_ne!(entry.latest.state, State::Failed, "{entry:?}");
+            match &entry.ready {
+                Some(ready) => break Arc::clone(ready),
+                None => changes.changed().await.unwrap(),
+            }
+        }
+    }
+
+    /// How many sandboxes of a function were ended.
+    pub fn killed(&self, name: &str) -> usize {
+        self.engine
+            .killed
+            .lock()
+            .unwrap()
+            .get(name)
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// Waits until so many sandboxes of a function were ended.
+    pub async fn wait_killed(&self, name: &str, count: usize) {
+        while self.killed(name) < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    pub async fn call(
+        &self,
+        version: &Arc<Version>,
+        event: &str,
+        tail: bool,
+    ) -> Result<Completed, InvokeError> {
+        let invocation = Invocation {
+            version: Arc::clone(version),
+            request_id: RequestId::random(),
+            payload: Bytes::from(format!("\"{event}\"")),
+            arn: "arn:aws:lambda:us-east-1:000000000000:function:f".into(),
+            client_context: None,
+            trace: None,
+            tail,
+        };
+        self.invoker.invoke(invocation).await
+    }
+
+    pub async fn assert_right(&self, version: &Arc<Version>) {
+        let completed = self.call(version, "honest", false).await.unwrap();
+        assert_eq!(
+            completed.outcome,
+            Outcome::Answer(Bytes::from_static(b"\"right\""))
+        );
+    }
+
+    /// The error type and message that the caller of a hostile event gets, and how long it took.
+    pub async fn failure(&self, version: &Arc<Version>, event: &str) -> (String, String, Duration) {
+        let begin = Instant::now();
+        let completed = self.call(version, event, false).await.unwrap();
+        match completed.outcome {
+            Outcome::Failed(failure) => (failure.error_type, failure.message, begin.elapsed()),
+            other => panic!("{event}: {other:?}"),
+        }
+    }
+}
+
+fn config(timeout: u16) -> Config {
+    Config {
+        runtime: "python3.13".into(),
+        handler: "app.handler".into(),
+        role: "arn:aws:iam::000000000000:role/none".into(),
+        description: String::new(),
+        timeout: warren_model::Timeout::new(timeout.into()).unwrap(),
+        memory: Default::default(),
+        ephemeral_storage: Default::default(),
+        environment: Default::default(),
+        engine: EngineName::Docker,
+        network: NetworkPolicy::None,
+        inert: Default::default(),
+    }
+}
