@@ -158,7 +158,12 @@ def leftovers(server):
 
 def log_lines(server, function):
     """Lines of a function's log: the request that each belongs to, and its text."""
+    return [(request, words) for _source, request, words in sourced_log_lines(server, function)]
+
+
+def sourced_log_lines(server, function):
+    """The same, with who wrote each: `P` (the platform), `O` or `E` (the function)."""
     text = b"".join(file.read_bytes() for file in sorted(server.folder.glob(f"logs/{function}/*.log")))
     # The last piece is empty, or a line that is being written.
     lines = [line.split("\t", 4) for line in text.decode(errors="replace").split("\n")[:-1]]
-    return [(request, words) for _time, _source, request, _stream, words in lines]
+    return [(source, request, words) for _time, source, request, _stream, words in lines]

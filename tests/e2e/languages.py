@@ -44,14 +44,7 @@ class Language:
     def package(self):
         if self.family == "rust":
             return zip_of_files({"bootstrap": RUST_BOOTSTRAP.read_bytes()})
-        folder = HANDLERS / self.family
-        return zip_of_files(
-            {
-                str(path.relative_to(folder)): path.read_bytes()
-                for path in sorted(folder.rglob("*"))
-                if path.is_file() and "__pycache__" not in path.parts
-            }
-        )
+        return zip_of_folder(HANDLERS / self.family)
 
 
 PYTHON = Language("python3.13", "python", "app.handler", "in refuse_with")
@@ -72,6 +65,12 @@ NODE_CLIENT = Language(
 )
 OFFICIAL_CLIENTS = [PYTHON_CLIENT, NODE_CLIENT, RUST]
 ALL = [PYTHON, *NODES, RUST, BASH, PYTHON_CLIENT, NODE_CLIENT]
+
+
+def zip_of_folder(folder):
+    """A package of a folder's files."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
+    return zip_of_files({str(path.relative_to(folder)): path.read_bytes() for path in files})
 
 
 def zip_of_files(files):

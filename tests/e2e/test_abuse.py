@@ -1,6 +1,6 @@
 """The abuse table of SPECIFICATION.md: what each attack meets, and that a neighbour function answers right all the while."""
 
-import importlib.util
+import importlib
 import json
 import re
 
@@ -10,12 +10,14 @@ import abuse
 import languages
 from calls import Neighbour, call, wait_until
 from functions import deploy, fresh_name
-from host_view import containers, log_lines
+from host_view import containers, sourced_log_lines
 
 FOLDER = languages.HANDLERS / "abuse"
 CASES = abuse.cases()
 # Attacks that need more than the kinds below say.
-SMALL = {"memory", "memory-file", "shared-memory"}
+SMALL = {"memory", "memory-file", "shared-memory", "system-v-memory", "socket-buffers"}
+# What they leave behind would be in the way of others: an instance of their own.
+ALONE = {"left-processes", "api-left-processes"}
 TIMEOUT_S = 60
 SHORT_TIMEOUT_S = 2
 # How long an attacker's function may take to answer again on a busy machine.
@@ -56,20 +58,22 @@ def attackers(client):
             settings["Runtime"] = languages.PYTHON_CLIENT.runtime
         if case.name in SMALL:
             settings["MemorySize"] = 128
+        if case.name in ALONE:
+            settings["MemorySize"] = 1025
         if case.error == "Sandbox.Timedout":
             settings["Timeout"] = SHORT_TIMEOUT_S
         key = json.dumps(settings)
         if key not in deployed:
-            deployed[key] = deploy(client, (FOLDER / "app.py").read_text(), fresh_name("attacker"), **settings)
+            code = {"ZipFile": languages.zip_of_folder(FOLDER)}
+            deployed[key] = deploy(client, "", fresh_name("attacker"), Code=code, **settings)
         return deployed[key]
 
     return find
 
 
-def test_the_table_has_every_attack_and_no_other():
-    spec = importlib.util.spec_from_file_location("attacks", FOLDER / "app.py")
-    attacks = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(attacks)
+def test_the_table_has_every_attack_and_no_other(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    attacks = importlib.import_module("attacks")
     names = [case.name for case in CASES]
     assert len(names) == len(set(names))
     assert set(names) == set(attacks.ATTACKS)
@@ -93,9 +97,13 @@ def test_attack(warren, client, beside, attackers, case):
     if case.log is not None:
         # Lines of the whole function: a notice belongs to no call.
         pattern = re.compile(case.log.replace("ID", done.request_id))
-        lines = lambda: [words for _, words in log_lines(warren, name)]
+        lines = lambda: [words for _, _, words in sourced_log_lines(warren, name)]
         there = lambda: any(pattern.search(words) for words in lines())
         wait_until(there, 10, f"{case.log} in {lines()[-6:]}")
+    else:
+        lines = lambda: [words for source, request, words in sourced_log_lines(warren, name) if (source, request) == ("P", done.request_id)]
+        wait_until(lambda: any(words.startswith("REPORT ") for words in lines()), 10, "the call's REPORT line")
+        assert [words for words in lines() if not words.startswith(("START ", "END ", "REPORT "))] == []
     kept = sum(file.stat().st_size for file in warren.folder.glob(f"logs/{name}/*.log"))
     assert kept <= LOG_CAP + LOG_SLACK
     # One that was ended is gone.

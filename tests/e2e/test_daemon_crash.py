@@ -3,8 +3,8 @@
 import pytest
 from botocore.exceptions import ClientError
 
-import docker_daemon
 import languages
+import own_docker
 from calls import Background, answer_of, many_callers, wait_until
 from functions import deploy, fresh_name
 from host_view import containers, leftovers
@@ -27,12 +27,14 @@ def handler(event, context):
 
 @pytest.fixture
 def daemon():
-    if lack := docker_daemon.missing():
-        pytest.skip(f"SKIPPED: a Docker daemon of the test's own: {lack}")
-    daemon = docker_daemon.DockerDaemon()
-    daemon.start()
-    yield daemon
-    daemon.stop()
+    if lack := own_docker.missing():
+        pytest.skip(f"SKIPPED: a Docker daemon of the test's own: this machine lacks {lack}")
+    daemon = own_docker.OwnDocker(networks=False)
+    try:
+        daemon.start()
+        yield daemon
+    finally:
+        daemon.remove()
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from probing import (
     reach,
     router_of,
     router_rules,
+    rules_out_of_the_way,
     uplinks,
     wait_until,
 )
@@ -66,31 +67,6 @@ def neighbour(client):
     """The addresses of an instance of another function, which listens."""
     name = deploy(client, PROBE, fresh_name("neighbour"), Timeout=120)
     return answer_of(client, name, {"do": "listen", "port": PORT})
-
-
-@contextlib.contextmanager
-def rules_out_of_the_way(server):
-    """Lets everything through that the rules would refuse, and puts them back as they were."""
-    before, before_host = router_rules(server), host_rules(server)
-    handles = []
-    with inside(router_of(server)):
-        for chain in ("forward", "input"):
-            handles.append((chain, accept_first("warren", chain)))
-    host_handle = accept_first(host_table(server), "output")
-    try:
-        yield
-    finally:
-        run("nft", "delete", "rule", "inet", host_table(server), "output", "handle", host_handle)
-        with inside(router_of(server)):
-            for chain, handle in handles:
-                run("nft", "delete", "rule", "inet", "warren", chain, "handle", handle)
-        assert router_rules(server) == before
-        assert host_rules(server) == before_host
-
-
-def accept_first(table, chain):
-    said = run("nft", "--echo", "--handle", "insert", "rule", "inet", table, chain, "accept")
-    return re.search(r"handle (\d+)", said)[1]
 
 
 def test_only_the_internet_answers(warren, client, probe, neighbour):

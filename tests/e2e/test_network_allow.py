@@ -7,7 +7,7 @@ import pytest
 import world as stand_ins
 from calls import answer_of
 from functions import deploy, fresh_name
-from probing import PROBE, both, cli, reach, router_rules, wait_until
+from probing import CLOSED, PROBE, both, cli, reach, router_rules, rules_out_of_the_way, wait_until
 from server import Warren, free_port
 from world import INTERNET, NAME_SERVER, NEIGHBOUR, PORT, PRIVATE, ZONE, World
 
@@ -64,6 +64,22 @@ def test_only_allowed_names_are_answered_and_open_what_they_say(warren, client):
     assert reach(client, name, ["169.254.1.1"], port=53)["tcp 169.254.1.1"] == "refused"
     client.delete_function(FunctionName=name)
     wait_until(lambda: router_rules(warren) == before)
+
+
+def test_whatever_was_not_named_is_closed(warren, client):
+    """Neighbours, gateways, the host, metadata addresses, private ranges, the internet and another sandbox: each answers while the rules are out of the way,
+    and is refused with them, while what was allowed answers."""
+    open_, closed = INTERNET[:1], [*CLOSED, *INTERNET[1:]]
+    name = allowed(warren, f"{open_[0]}:{PORT}")
+    sandbox = answer_of(client, allowed(warren, f"db.internal:{PORT}"), {"do": "listen", "port": PORT})
+    with rules_out_of_the_way(warren):
+        answers = reach(client, name, closed + open_)
+        assert {what: words for what, words in answers.items() if words not in ("world", "host")} == {}
+        assert [reach(client, name, sandbox)[f"tcp {host}"] for host in sandbox] == ["sandbox"] * 2
+    assert reach(client, name, closed + sandbox + open_) == {
+        **both(closed + sandbox, "refused"),
+        **both(open_, "world"),
+    }
 
 
 def test_a_name_opens_no_address_that_it_may_not_have(warren, client):

@@ -16,7 +16,7 @@ from probing import CLOSED, PROBE, both, cli, host_rules, links, reach, router_r
 from server import Warren, free_port
 from world import INTERNET, NAME_SERVER
 
-LACKS = stand_ins.missing() or own_docker.missing()
+LACKS = stand_ins.missing() or own_docker.missing(links=True)
 pytestmark = [
     pytest.mark.skipif(LACKS is not None, reason=f"this machine lacks {LACKS}"),
     pytest.mark.skipif(postgres.programs() is None, reason="PostgreSQL is not installed"),
@@ -95,12 +95,12 @@ def fill(server, item):
 
 
 @pytest.fixture(scope="module")
-def warren(docker, tmp_path_factory):
+def warren(docker):
     server = Warren(
-        tmp_path_factory.mktemp("orders") / "data",
+        docker.shared / "data",
         "--name-server",
         NAME_SERVER,
-        environment={"DOCKER_HOST": docker.host},
+        environment={"DOCKER_HOST": docker.endpoint},
     )
     server.start()
     yield server
