@@ -4,20 +4,24 @@ import errno
 import os
 import pathlib
 import re
+import signal
 import subprocess
+import time
 
 import pytest
 
 import languages
-from calls import Neighbour, answer_of, call
+from calls import Neighbour, answer_of, call, wait_until
 from functions import deploy, fresh_name
-from host_view import agent_pid, containers, process_status
+from host_view import agent_pid, containers, docker, process_status
 from server import BINARY, Warren
 
 MEMORY_MB = 128
 TMP_MB = 512
 AGENT_KB = 3 * 1024
 RUNTIME_UID, RUNTIME_GID = "993", "990"
+# Idle for so long, an instance is asked whether it lives before it gets a call.
+PING_AFTER_S = 10
 
 # Looks around in its sandbox.
 PROBE = """
@@ -253,3 +257,26 @@ def test_agent_is_small(warren, client, suite):
         status = process_status(agent_pid(container))
         assert status["Name"] == "agent"
         assert int(status["VmRSS"].split()[0]) < AGENT_KB, status["VmRSS"]
+
+
+def test_a_frozen_instance_gets_no_call(warren, client):
+    """Frozen by somebody else while it is idle, as a whole or its agent alone: its next call is answered by another instance, and it is removed."""
+    freeze = {
+        "whole": lambda container: docker(f"/containers/{container['Id']}/pause", "POST"),
+        "agent": lambda container: os.kill(agent_pid(container), signal.SIGSTOP),
+        "neither": lambda container: None,
+    }
+    names = {what: deploy(client, PROBE, fresh_name(what), Runtime=languages.PYTHON.runtime, Timeout=60) for what in freeze}
+    before = {}
+    for what, name in names.items():
+        answer_of(client, name, {"do": "processes"})
+        (before[what],) = containers(warren, name)
+        freeze[what](before[what])
+    time.sleep(PING_AFTER_S + 1)
+    for what, name in names.items():
+        done = call(client, name, {"do": "processes"})
+        assert done.error is None, done
+        wait_until(lambda name=name: len(containers(warren, name)) == 1, 60, "one instance is left")
+        stayed = containers(warren, name)[0]["Id"] == before[what]["Id"]
+        assert stayed == (what == "neither"), what
+        print(f"{what}: {done.seconds:.2f} s")

@@ -72,6 +72,8 @@ def test_whatever_was_not_named_is_closed(warren, client):
     open_, closed = INTERNET[:1], [*CLOSED, *INTERNET[1:]]
     name = allowed(warren, f"{open_[0]}:{PORT}")
     sandbox = answer_of(client, allowed(warren, f"db.internal:{PORT}"), {"do": "listen", "port": PORT})
+    # Its instance is there before the rules are looked at.
+    assert reach(client, name, open_) == both(open_, "world")
     with rules_out_of_the_way(warren):
         answers = reach(client, name, closed + open_)
         assert {what: words for what, words in answers.items() if words not in ("world", "host")} == {}
