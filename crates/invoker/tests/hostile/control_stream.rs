@@ -287,7 +287,7 @@ fn forget_peak() {
 #[tokio::test(flavor = "multi_thread")]
 async fn in_the_middle_of_a_call_it_ends_that_call_and_no_other() {
     let world = Arc::new(World::start().await);
-    let f = world.deploy("f", Agent::Told, 1).await;
+    let f = world.deploy("f", Agent::Told, 2).await;
     let neighbour = Neighbour::start(&world).await;
     for (ended, case) in CASES.iter().enumerate() {
         let Case { name, .. } = case;
@@ -298,8 +298,8 @@ async fn in_the_middle_of_a_call_it_ends_that_call_and_no_other() {
         assert_eq!(error, case.error, "{name}: {message}");
         assert!(message.contains(case.message), "{name}: {message}");
         assert!(message.len() < 2_000, "{name}: {}", message.len());
-        // The timeout is one second, the news of an end are awaited for one.
-        assert!(took < Duration::from_secs(10), "{name}: {took:?}");
+        // The timeout is two seconds, the news of an end are awaited for one.
+        assert!(took < Duration::from_secs(30), "{name}: {took:?}");
         neighbour.assert_answers().await;
         world.assert_right(&f).await;
         world.wait_killed("f", ended + 1).await;
@@ -327,7 +327,10 @@ async fn between_calls_it_costs_the_instance_and_no_call() {
         let completed = world.call(&f, &event, false).await.unwrap();
         assert!(matches!(completed.outcome, Outcome::Answer(_)), "{event}");
         if case.error == LATE {
-            // Nothing is broken, but whoever is asked does not answer.
+            // Nothing is broken, but whoever is asked does not answer. It and the neighbour's are all instances; its call's log may take a moment.
+            while world.invoker.counts().idle < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             tokio::time::sleep(2 * PING_AFTER).await;
             assert_eq!(world.killed("f"), ended, "{}", case.name);
         } else {

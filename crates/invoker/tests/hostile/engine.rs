@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long an agent of these tests may take to answer a hello.
-const HELLO_LIMIT: Duration = Duration::from_secs(1);
+const HELLO_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the agents of a function's sandboxes do.
 #[derive(Clone, Copy)]

@@ -258,7 +258,7 @@ async fn whoever_welcomes_wrongly_gets_no_call() {
             panic!("{}: {error:?}", case.name);
         };
         assert!(reason.contains(case.reason), "{}: {reason}", case.name);
-        // One second for the hello, and the wait of a call whose instance can't be started.
+        // Two seconds for the hello, and the wait of a call whose instance can't be started.
         assert!(begin.elapsed() < Duration::from_secs(30), "{}", case.name);
         world.wait_killed(case.name, 1).await;
     }))
