@@ -18,7 +18,10 @@ use crate::{
 };
 
 /// A call stream that does what the event says.
-pub async fn calls(mut stream: UnixStream, told: &watch::Sender<Told>) -> std::io::Result<()> {
+pub(crate) async fn calls(
+    mut stream: UnixStream,
+    told: &watch::Sender<Told>,
+) -> std::io::Result<()> {
     let mut decoder = Decoder::new();
     let mut out = Vec::new();
     encode_empty(&mut out, FrameKind::Ready);

@@ -25,7 +25,7 @@ use crate::{
 
 /// What a control stream does.
 #[derive(Clone, Copy)]
-pub enum Act {
+pub(crate) enum Act {
     /// Sends this, and then nothing any more.
     Sends(fn() -> Vec<u8>),
     /// Sends this, and closes.
@@ -222,12 +222,12 @@ fn log() -> Vec<u8> {
 }
 
 /// What an event of the call stream names.
-pub fn act_of(name: &str) -> Act {
+pub(crate) fn act_of(name: &str) -> Act {
     CASES.iter().find(|case| case.name == name).unwrap().act
 }
 
 /// Does it, for as long as the host lets it.
-pub async fn perform(mut stream: UnixStream, act: Act) -> io::Result<()> {
+pub(crate) async fn perform(mut stream: UnixStream, act: Act) -> io::Result<()> {
     match act {
         Act::Sends(bytes) => {
             stream.write_all(&bytes()).await?;
@@ -245,7 +245,10 @@ pub async fn perform(mut stream: UnixStream, act: Act) -> io::Result<()> {
 }
 
 /// An honest control stream until it is told otherwise: a KILL is answered by the runtime's end, twice, which must not matter.
-pub async fn control(mut stream: UnixStream, mut told: watch::Receiver<Told>) -> io::Result<()> {
+pub(crate) async fn control(
+    mut stream: UnixStream,
+    mut told: watch::Receiver<Told>,
+) -> io::Result<()> {
     let mut decoder = Decoder::new();
     loop {
         let mut out = Vec::new();

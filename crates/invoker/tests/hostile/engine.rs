@@ -28,7 +28,7 @@ const HELLO_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the agents of a function's sandboxes do.
 #[derive(Clone, Copy)]
-pub enum Agent {
+pub(crate) enum Agent {
     /// What each event says, and all else as it should be.
     Told,
     /// This on the control stream, and no runtime is ever ready.
@@ -39,7 +39,7 @@ pub enum Agent {
 
 /// What an event on the call stream tells the control stream.
 #[derive(Clone, Copy)]
-pub enum Told {
+pub(crate) enum Told {
     Nothing,
     /// The runtime has ended by itself; the last call that it was given.
     Ended(u32),
@@ -47,12 +47,12 @@ pub enum Told {
 }
 
 #[derive(Default)]
-pub struct FakeEngine {
+pub(crate) struct FakeEngine {
     /// By function.
-    pub agents: Mutex<HashMap<String, Agent>>,
+    pub(crate) agents: Mutex<HashMap<String, Agent>>,
     /// How many of a function's sandboxes were ended.
-    pub killed: Arc<Mutex<HashMap<String, usize>>>,
-    pub run: PathBuf,
+    pub(crate) killed: Arc<Mutex<HashMap<String, usize>>>,
+    pub(crate) run: PathBuf,
 }
 
 struct FakeSandbox {
@@ -179,7 +179,7 @@ impl Sandbox for FakeSandbox {
 }
 
 /// One stream of an agent that was welcomed.
-pub async fn serve(
+pub(crate) async fn serve(
     stream: UnixStream,
     kind: StreamKind,
     told: watch::Sender<Told>,
@@ -191,12 +191,15 @@ pub async fn serve(
 }
 
 /// Neither reads, writes nor closes.
-pub async fn silence(stream: UnixStream) -> std::io::Result<()> {
+pub(crate) async fn silence(stream: UnixStream) -> std::io::Result<()> {
     let _open = stream;
     std::future::pending().await
 }
 
-pub async fn next_frame(stream: &mut UnixStream, decoder: &mut Decoder) -> std::io::Result<Frame> {
+pub(crate) async fn next_frame(
+    stream: &mut UnixStream,
+    decoder: &mut Decoder,
+) -> std::io::Result<Frame> {
     loop {
         if let Some(frame) = decoder.next_frame().map_err(std::io::Error::other)? {
             return Ok(frame);

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How an agent welcomes its host.
-pub struct Welcoming {
+pub(crate) struct Welcoming {
     name: &'static str,
     how: How,
     /// Part of what the server says.
@@ -184,7 +184,7 @@ fn frame(kind: FrameKind, payload: &[u8]) -> Vec<u8> {
 }
 
 /// An agent in a channel folder.
-pub async fn listen(
+pub(crate) async fn listen(
     folder: PathBuf,
     welcoming: &'static Welcoming,
     told: watch::Sender<Told>,

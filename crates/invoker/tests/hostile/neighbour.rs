@@ -12,14 +12,14 @@ use tokio::task::JoinHandle;
 
 use crate::{engine::Agent, world::World};
 
-pub struct Neighbour {
+pub(crate) struct Neighbour {
     answered: Arc<AtomicUsize>,
     calls: JoinHandle<()>,
 }
 
 impl Neighbour {
     /// Its every answer is held against what it must be.
-    pub async fn start(world: &Arc<World>) -> Self {
+    pub(crate) async fn start(world: &Arc<World>) -> Self {
         let function = world.deploy("neighbour", Agent::Told, 60).await;
         let answered = Arc::new(AtomicUsize::new(0));
         let calls = {
@@ -37,12 +37,12 @@ impl Neighbour {
         neighbour
     }
 
-    pub fn answered(&self) -> usize {
+    pub(crate) fn answered(&self) -> usize {
         self.answered.load(Ordering::Relaxed)
     }
 
     /// Another right answer comes.
-    pub async fn assert_answers(&self) {
+    pub(crate) async fn assert_answers(&self) {
         let before = self.answered();
         while self.answered() == before {
             assert!(

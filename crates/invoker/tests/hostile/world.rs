@@ -21,17 +21,17 @@ use warren_telemetry::FunctionLogs;
 use crate::engine::{Agent, FakeEngine};
 
 /// Idle for longer than this, an instance of these tests is asked whether it lives.
-pub const PING_AFTER: Duration = Duration::from_millis(50);
+pub(crate) const PING_AFTER: Duration = Duration::from_millis(50);
 
-pub struct World {
-    pub invoker: Invoker,
+pub(crate) struct World {
+    pub(crate) invoker: Invoker,
     registry: Registry,
     engine: Arc<FakeEngine>,
     _folder: tempfile::TempDir,
 }
 
 impl World {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let catalogue = Arc::new(Catalogue::built_in().unwrap());
@@ -88,7 +88,7 @@ impl World {
     }
 
     /// A function whose sandboxes' agents do this. `timeout`: in seconds.
-    pub async fn deploy(&self, name: &str, agent: Agent, timeout: u16) -> Arc<Version> {
+    pub(crate) async fn deploy(&self, name: &str, agent: Agent, timeout: u16) -> Arc<Version> {
         let agents = &self.engine.agents;
         agents.lock().unwrap().insert(name.to_owned(), agent);
         let name: warren_model::FunctionName = name.parse().unwrap();
@@ -116,7 +116,7 @@ impl World {
     }
 
     /// How many sandboxes of a function were ended.
-    pub fn killed(&self, name: &str) -> usize {
+    pub(crate) fn killed(&self, name: &str) -> usize {
         self.engine
             .killed
             .lock()
@@ -127,12 +127,12 @@ impl World {
     }
 
     /// Waits until so many sandboxes of a function were ended.
-    pub async fn wait_killed(&self, name: &str, count: usize) {
+    pub(crate) async fn wait_killed(&self, name: &str, count: usize) {
         while self.killed(name) < count {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         version: &Arc<Version>,
         event: &str,
@@ -150,7 +150,7 @@ impl World {
         self.invoker.invoke(invocation).await
     }
 
-    pub async fn assert_right(&self, version: &Arc<Version>) {
+    pub(crate) async fn assert_right(&self, version: &Arc<Version>) {
         let completed = self.call(version, "honest", false).await.unwrap();
         assert_eq!(
             completed.outcome,
@@ -159,7 +159,11 @@ impl World {
     }
 
     /// The error type and message that the caller of a hostile event gets, and how long it took.
-    pub async fn failure(&self, version: &Arc<Version>, event: &str) -> (String, String, Duration) {
+    pub(crate) async fn failure(
+        &self,
+        version: &Arc<Version>,
+        event: &str,
+    ) -> (String, String, Duration) {
         let begin = Instant::now();
         let completed = self.call(version, event, false).await.unwrap();
         match completed.outcome {
