@@ -73,6 +73,15 @@ impl FakeSandbox {
     }
 }
 
+impl Drop for FakeSandbox {
+    /// A test that fails leaves no mount behind either.
+    fn drop(&mut self) {
+        if let Some((folder, _)) = &self.channel {
+            drop(folder.remove());
+        }
+    }
+}
+
 #[async_trait]
 impl Engine for FakeEngine {
     fn name(&self) -> EngineName {

@@ -266,4 +266,8 @@ async fn whoever_welcomes_wrongly_gets_no_call() {
     neighbour.assert_answers().await;
     world.assert_right(&right).await;
     assert_eq!((world.killed("neighbour"), world.killed("right")), (0, 0));
+    drop(neighbour);
+    assert!(world.invoker.drain(Duration::from_secs(10)).await);
+    assert_eq!(world.killed("right"), 1);
+    assert_eq!(world.instance_folders(), 0);
 }

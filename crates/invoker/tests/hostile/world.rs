@@ -126,6 +126,11 @@ impl World {
             .unwrap_or(0)
     }
 
+    /// How many instances have a folder.
+    pub(crate) fn instance_folders(&self) -> usize {
+        std::fs::read_dir(&self.engine.run).unwrap().count()
+    }
+
     /// Waits until so many sandboxes of a function were ended.
     pub(crate) async fn wait_killed(&self, name: &str, count: usize) {
         while self.killed(name) < count {
