@@ -5,8 +5,12 @@ pub mod docker;
 mod engine;
 mod error;
 pub mod host;
+mod inside;
+mod oci;
+mod removal;
+pub mod runc;
 mod sandbox;
 
-pub use engine::{Capabilities, Engine, Owner, Reaped, Refusal, Unavailable};
+pub use engine::{Capabilities, Engine, Owner, Refusal, Unavailable};
 pub use error::EngineError;
 pub use sandbox::{CodeMount, Sandbox, SandboxSpec, Usage};

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::peak;
+use crate::host::peak;
 use crate::Usage;
 
 /// Bytes of `cgroup.procs` that are read: 1,024 processes, the most of a sandbox, and a good many more.
