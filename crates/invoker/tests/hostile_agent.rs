@@ -22,7 +22,7 @@ use tokio::{
     sync::watch,
 };
 use warren_engine::{
-    Capabilities, Engine, EngineError, Reaped, Refusal, Sandbox, SandboxSpec, Unavailable, Usage,
+    Capabilities, Engine, EngineError, Refusal, Sandbox, SandboxSpec, Unavailable, Usage,
 };
 use warren_invoker::{
     Builds, BusyPoll, Completed, Engines, Invocation, InvokeError, Invoker, Launcher,
@@ -85,8 +85,8 @@ impl Engine for FakeEngine {
         }))
     }
 
-    async fn reap(&self, _keep: &HashSet<InstanceId>) -> Result<Reaped, EngineError> {
-        Ok(Reaped::default())
+    async fn reap(&self, _keep: &HashSet<InstanceId>) -> Result<usize, EngineError> {
+        Ok(0)
     }
 }
 
@@ -276,6 +276,7 @@ impl World {
             ledger: Arc::new(warren_registry::Ledger::open(path).unwrap()),
             catalogue,
             preparer: Arc::clone(&launcher) as _,
+            default_engine: EngineName::Docker,
             account: Account::default(),
             clock: || Timestamp::from(SystemTime::now()),
         })

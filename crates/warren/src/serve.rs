@@ -16,7 +16,7 @@ use tokio::{
     sync::{oneshot, watch},
 };
 use warren_api::{Api, auth::Keys};
-use warren_engine::{Engine, Owner, docker::DockerEngine, host::Host, runc};
+use warren_engine::{Owner, host::Host};
 use warren_invoker::{Builds, BusyPoll, Engines, Invoker, Launcher};
 use warren_model::{Account, Timestamp};
 use warren_package::{FileBlobs, Unpacked};
@@ -106,6 +106,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         ledger: Arc::new(ledger),
         catalogue,
         preparer: Arc::clone(&launcher) as _,
+        default_engine: settings.default_engine,
         account: account.clone(),
         clock: now,
     })
@@ -267,9 +268,8 @@ fn chain(error: impl Into<anyhow::Error>) -> String {
 
 /// The engines of this host.
 async fn engines(owner: &Owner, host: &Arc<Host>) -> Engines {
-    let docker: Arc<dyn Engine> = Arc::new(DockerEngine::new(owner.clone(), Arc::clone(host)));
-    let runc = runc::engine(owner.clone(), Arc::clone(host));
-    let engines: Engines = [docker, runc].map(|one| (one.name(), one)).into();
+    let built_in = warren_engine::built_in(owner, host).into_iter();
+    let engines: Engines = built_in.map(|one| (one.name(), one)).collect();
     for (name, engine) in &engines {
         match engine.probe().await {
             Ok(found) => tracing::info!(engine = %name, detail = found.detail, "engine is usable"),
