@@ -11,7 +11,7 @@ import pytest
 import languages
 from calls import Neighbour, answer_of, call
 from functions import deploy, fresh_name
-from host_view import agent_pid, containers, process_status
+from host_view import agent_pid, process_status, sandboxes
 from server import BINARY, Warren
 
 MEMORY_MB = 128
@@ -202,7 +202,7 @@ def test_only_tmp_can_be_written(client, probe, path):
 
 def test_root_is_mounted_read_only(warren, client, probe):
     answer_of(client, probe, {"do": "status"})
-    for container in containers(warren, probe):
+    for container in sandboxes(warren, probe):
         table = pathlib.Path(f"/proc/{agent_pid(container)}/mountinfo").read_text().splitlines()
         options = {line.split(" ")[4]: line.split(" ")[5].split(",") for line in table}
         for point in ("/", "/var/task", "/var/runtime", "/usr/lib/warren/agent"):
@@ -249,7 +249,7 @@ def test_nothing_of_the_server_is_inherited(warren, client, probe):
 
 def test_agent_is_small(warren, client, suite):
     answer_of(client, suite, {"do": "count"})
-    for container in containers(warren, suite):
+    for container in sandboxes(warren, suite):
         status = process_status(agent_pid(container))
         assert status["Name"] == "agent"
         assert int(status["VmRSS"].split()[0]) < AGENT_KB, status["VmRSS"]

@@ -18,9 +18,8 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, MutexGuard, RwLock, watch};
 use tracing::{error, warn};
 use warren_model::{
-    EngineName,
-    Account, Config, Digest, Function, FunctionName, RevisionId, Route, Tags, Timestamp, Version,
-    VersionId,
+    Account, Config, Digest, EngineName, Function, FunctionName, RevisionId, Route, Tags,
+    Timestamp, Version, VersionId,
 };
 use warren_package::{BlobStore, Limits, Target, Unpacked, check};
 use warren_runtimes::Catalogue;

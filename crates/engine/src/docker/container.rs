@@ -72,7 +72,10 @@ pub(super) fn body(
         memory_swap: Some(memory),
         cpu_shares: Some(signed(inside::cpu_shares(spec.memory))),
         pids_limit: Some(signed(inside::MAX_PROCESSES)),
-        ulimits: Some(vec![ulimit("nofile", inside::OPEN_FILES), ulimit("core", 0)]),
+        ulimits: Some(vec![
+            ulimit("nofile", inside::OPEN_FILES),
+            ulimit("core", 0),
+        ]),
         log_config: Some(HostConfigLogConfig {
             typ: Some("none".to_owned()),
             config: None,

@@ -28,8 +28,7 @@ use warren_runtimes::Tree;
 use self::container::State;
 pub use self::daemon::probe;
 use crate::{
-    Capabilities, Engine, EngineError, Owner, Refusal, Sandbox, SandboxSpec, Unavailable,
-    Usage,
+    Capabilities, Engine, EngineError, Owner, Refusal, Sandbox, SandboxSpec, Unavailable, Usage,
     host::{Host, Instance},
     removal::remove_later,
 };

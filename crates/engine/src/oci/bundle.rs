@@ -142,7 +142,8 @@ fn mounts(parts: &Parts<'_>) -> Vec<Value> {
 /// What a file system is mounted with and a user namespace may not take away (mount_namespaces(7), "Restrictions on mount namespaces"). A source that can't be
 /// asked is the program's to complain of.
 fn kept(source: &Path) -> impl Iterator<Item = &'static str> {
-    let flags = rustix::fs::statvfs(source).map_or(StatVfsMountFlags::empty(), |found| found.f_flag);
+    let flags =
+        rustix::fs::statvfs(source).map_or(StatVfsMountFlags::empty(), |found| found.f_flag);
     [
         (StatVfsMountFlags::NOEXEC, "noexec"),
         (StatVfsMountFlags::NOATIME, "noatime"),

@@ -10,11 +10,7 @@ use std::{
 use tokio::{process::Command, task::block_in_place, time::timeout};
 
 use super::{OciEngine, Parts, Program, Runtime, config, other, sandbox::OciSandbox};
-use crate::{
-    EngineError, SandboxSpec,
-    host::cgroup::Limits,
-    inside,
-};
+use crate::{EngineError, SandboxSpec, host::cgroup::Limits, inside};
 
 /// Names below an instance's folder.
 pub(super) const STATE: &str = "state";
@@ -47,7 +43,11 @@ impl<R: Runtime + 'static> OciEngine<R> {
             .arg(spec.instance.as_str())
             .stdin(Stdio::null())
             // The agent has it too, for the end of its life: a file, so that nobody waits for it.
-            .stdout(output.try_clone().map_err(EngineError::host("share", folder))?)
+            .stdout(
+                output
+                    .try_clone()
+                    .map_err(EngineError::host("share", folder))?,
+            )
             .stderr(output)
             .kill_on_drop(true);
         let name = program.path().display().to_string();
@@ -67,7 +67,9 @@ impl<R: Runtime + 'static> OciEngine<R> {
         let pid: u32 = pid
             .trim()
             .parse()
-            .map_err(|error: std::num::ParseIntError| EngineError::host("read", &file)(other(error)))?;
+            .map_err(|error: std::num::ParseIntError| {
+                EngineError::host("read", &file)(other(error))
+            })?;
         sandbox.started(pid)?;
         sandbox
             .instance()
@@ -115,7 +117,8 @@ impl<R: Runtime + 'static> OciEngine<R> {
 pub(super) fn words(folder: &Path) -> String {
     let of = |name: &str| {
         let text = fs::read(folder.join(name)).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text[text.len().saturating_sub(MOST_WORDS)..]).into_owned();
+        let text =
+            String::from_utf8_lossy(&text[text.len().saturating_sub(MOST_WORDS)..]).into_owned();
         text.trim().to_owned()
     };
     let said = [of(LOG), of(OUTPUT)];

@@ -122,9 +122,7 @@ impl<R: Runtime + 'static> Engine for OciEngine<R> {
     async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError> {
         let program = Program::find(R::PROGRAMS).map_err(EngineError::Unavailable)?;
         let group = self.slice()?.group(&spec.instance);
-        let first_id = user_namespaces()
-            .then(|| self.host.ids().take())
-            .flatten();
+        let first_id = user_namespaces().then(|| self.host.ids().take()).flatten();
         let instance = match block_in_place(|| self.host.instance(&spec.instance, &spec.network)) {
             Ok(instance) => instance,
             Err(error) => {
@@ -132,7 +130,14 @@ impl<R: Runtime + 'static> Engine for OciEngine<R> {
                 return Err(error);
             }
         };
-        let sandbox = Arc::new(OciSandbox::new(R::NAME, instance, group, &spec, first_id, Arc::clone(&self.host)));
+        let sandbox = Arc::new(OciSandbox::new(
+            R::NAME,
+            instance,
+            group,
+            &spec,
+            first_id,
+            Arc::clone(&self.host),
+        ));
         match self.launch(&program, &sandbox, &spec).await {
             Ok(()) => Ok(sandbox),
             Err(error) => {

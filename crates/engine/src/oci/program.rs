@@ -26,11 +26,24 @@ impl Program {
         let folders: Vec<PathBuf> = std::env::split_paths(&path)
             .chain(FOLDERS.map(PathBuf::from))
             .collect();
-        let at = |name: &&str| folders.iter().map(|folder| folder.join(name)).find(|file| file.is_file());
-        names.iter().find_map(at).map(Self).ok_or_else(|| Unavailable {
-            reason: format!("There is no program `{}` on this machine", names.join("` or `")),
-            next_step: "Run `make setup`, or install it and have it in the PATH of the server".to_owned(),
-        })
+        let at = |name: &&str| {
+            folders
+                .iter()
+                .map(|folder| folder.join(name))
+                .find(|file| file.is_file())
+        };
+        names
+            .iter()
+            .find_map(at)
+            .map(Self)
+            .ok_or_else(|| Unavailable {
+                reason: format!(
+                    "There is no program `{}` on this machine",
+                    names.join("` or `")
+                ),
+                next_step: "Run `make setup`, or install it and have it in the PATH of the server"
+                    .to_owned(),
+            })
     }
 
     /// Where it is.
@@ -43,7 +56,9 @@ impl Program {
         let name = self.0.display();
         let failed = |what: String| Unavailable {
             reason: format!("`{name} --version` {what}"),
-            next_step: "Install a working one, and have it in the PATH of the server before this one".to_owned(),
+            next_step:
+                "Install a working one, and have it in the PATH of the server before this one"
+                    .to_owned(),
         };
         let asked = Command::new(&self.0)
             .arg("--version")

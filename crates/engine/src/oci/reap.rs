@@ -12,7 +12,11 @@ use crate::{EngineError, host::cgroup::Slice};
 pub(super) fn launchers(run: &Path, keep: &HashSet<InstanceId>) -> Result<(), EngineError> {
     let processes = fs::read_dir("/proc").map_err(EngineError::host("read", "/proc"))?;
     for process in processes.flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else {
+        let Some(pid) = process
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
             continue;
         };
         // It may have ended.
@@ -37,10 +41,15 @@ pub(super) fn launchers(run: &Path, keep: &HashSet<InstanceId>) -> Result<(), En
 /// The instance of ours that a command line starts.
 fn starts(command: &[u8], run: &Path) -> Option<InstanceId> {
     let arguments: Vec<&[u8]> = command.split(|byte| *byte == 0).collect();
-    let place = arguments.windows(2).find_map(|pair| (pair[0] == b"--root").then_some(pair[1]))?;
+    let place = arguments
+        .windows(2)
+        .find_map(|pair| (pair[0] == b"--root").then_some(pair[1]))?;
     let place = Path::new(std::ffi::OsStr::from_bytes(place));
-    let folder = place.parent().filter(|folder| folder.parent() == Some(run))?;
-    (place.file_name()? == STATE).then(|| InstanceId::new(folder.file_name().unwrap_or_default().to_string_lossy()))
+    let folder = place
+        .parent()
+        .filter(|folder| folder.parent() == Some(run))?;
+    (place.file_name()? == STATE)
+        .then(|| InstanceId::new(folder.file_name().unwrap_or_default().to_string_lossy()))
 }
 
 /// Ends the groups of instances that are not kept; answers how many.

@@ -141,7 +141,11 @@ impl Sandbox for OciSandbox {
 
     fn evidence(&self) -> String {
         let pid = self.init.get().map_or(0, |init| init.pid);
-        format!("{} process {pid}, cgroup {}", self.engine, self.group.path())
+        format!(
+            "{} process {pid}, cgroup {}",
+            self.engine,
+            self.group.path()
+        )
     }
 
     async fn open(&self, kind: StreamKind) -> Result<UnixStream, EngineError> {
@@ -172,9 +176,7 @@ impl Sandbox for OciSandbox {
         let group = self.group.clone();
         tokio::task::spawn_blocking(move || group.end())
             .await
-            .map_err(|error| {
-                EngineError::host("end", self.instance.folder())(other(error))
-            })??;
+            .map_err(|error| EngineError::host("end", self.instance.folder())(other(error)))??;
         self.instance.remove().await?;
         if let Some(first) = self.first_id {
             self.host.ids().give_back(first);

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use warren_model::{
-    EngineName, Function, FunctionName, Route, Tags, engine_from_tags, routes_from_tags, validate_tags,
+    EngineName, Function, FunctionName, Route, Tags, engine_from_tags, routes_from_tags,
+    validate_tags,
 };
 
 use super::{Inner, Turn};

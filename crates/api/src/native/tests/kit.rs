@@ -9,8 +9,7 @@ use tokio::{
 };
 use warren_client::{Client, Key};
 use warren_engine::{
-    Capabilities, Engine, EngineError, Refusal as EngineRefusal, Sandbox, SandboxSpec,
-    Unavailable,
+    Capabilities, Engine, EngineError, Refusal as EngineRefusal, Sandbox, SandboxSpec, Unavailable,
 };
 use warren_invoker::{Engines, Invoker, Launcher};
 use warren_model::{

@@ -83,8 +83,9 @@ mod tests {
         .unwrap();
         assert!(!first.unified && first.has("cpu") && first.has("cpuacct") && !first.has("rw"));
         assert_eq!(first.root, Path::new("/sys/fs/cgroup/cpu,cpuacct"));
-        let second = line("30 23 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate")
-            .unwrap();
+        let second =
+            line("30 23 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw,nsdelegate")
+                .unwrap();
         assert!(second.unified && second.has("memory"));
         let named = line(
             "41 32 0:35 / /sys/fs/cgroup/systemd rw shared:9 - cgroup cgroup rw,xattr,name=systemd",
