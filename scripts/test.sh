@@ -76,6 +76,18 @@ suite_bootstrap() { "${pytest[@]}" tests/bootstrap; }
 
 suite_e2e() { as_root_here "${pytest[@]}" tests/e2e; }
 
+# The tables that every engine must hold, once more on those that are not the default: by what is there, and what the host shows of it.
+ENGINES=(runc)
+CONFORMANCE=(tests/e2e/test_{first_call,languages,limits,packages,abuse,network,network_allow,crash,load}.py)
+suite_engines() {
+    local engine status=0
+    for engine in "${ENGINES[@]}"; do
+        say "-- engine $engine"
+        WARREN_DEFAULT_ENGINE=$engine as_root_here "${pytest[@]}" "${CONFORMANCE[@]}" || status=$?
+    done
+    return "$status"
+}
+
 # What takes too long for every day; only when it is asked for: `make test-long`.
 suite_long() { as_root_here "${pytest[@]}" tests/e2e -m long -s --timeout 1800; }
 
@@ -100,7 +112,7 @@ fi
 # Root's cache is this user's.
 export WARREN_CACHE=$CACHE
 
-if [ -z "${SUITES:-}" ] || [[ " $SUITES " =~ " "(trees|unit|e2e|long)" " ]]; then
+if [ -z "${SUITES:-}" ] || [[ " $SUITES " =~ " "(trees|unit|e2e|engines|long)" " ]]; then
     need_root "the suites trees, unit and e2e make root file systems and mount disks, as Warren does"
     keep_root
 fi
@@ -116,6 +128,7 @@ nodes=$(find "$CACHE/scripts/node" -name node -type f 2>/dev/null | paste -sd: |
 if [ -n "$nodes" ]; then export WARREN_TEST_NODES=$nodes; fi
 suite bootstrap
 suite e2e
+suite engines
 if [ -n "${SUITES:-}" ]; then suite long; fi
 
 say ""

@@ -71,9 +71,47 @@ def containers(server, function=None):
     return docker("/containers/json", endpoint=endpoint, all=1, filters=json.dumps({"label": labels}))
 
 
-def agent_pid(container):
-    """PID 1 of a container as the host numbers it."""
-    return docker(f"/containers/{container['Id']}/json")["State"]["Pid"]
+def agent_pid(sandbox):
+    """PID 1 of a sandbox as the host numbers it."""
+    if "Id" in sandbox:
+        return docker(f"/containers/{sandbox['Id']}/json")["State"]["Pid"]
+    return sandbox["pid"]
+
+
+def sandboxes(server, function=None):
+    """Instances of a server, of one function if it is named, whatever their engine: Docker's containers, and groups of processes with a bundle."""
+    found = containers(server, function)
+    for group in groups(server):
+        bundle = server.folder / "run" / group / "config.json"
+        with contextlib.suppress(OSError):
+            labels = json.loads(bundle.read_text())["annotations"]
+            if function in (None, labels["warren.function"]):
+                found.append({"instance": group, "pid": int((bundle.parent / "pid").read_text())})
+    return found
+
+
+def identity(sandbox):
+    """What no other sandbox has."""
+    return sandbox.get("Id") or sandbox["instance"]
+
+
+def freeze_whole(sandbox):
+    """Stops all processes of a sandbox, by the engine's own means or those of the kernel."""
+    if "Id" in sandbox:
+        docker(f"/containers/{sandbox['Id']}/pause", "POST")
+        return
+    lines = pathlib.Path(f"/proc/{agent_pid(sandbox)}/cgroup").read_text().splitlines()
+    paths = {controllers: path for _number, controllers, path in (line.split(":", 2) for line in lines)}
+    if "freezer" in paths:
+        pathlib.Path(f"/sys/fs/cgroup/freezer{paths['freezer']}/freezer.state").write_text("FROZEN")
+    else:
+        pathlib.Path(f"/sys/fs/cgroup{paths['']}/cgroup.freeze").write_text("1")
+
+
+def groups(server):
+    """Names of the cgroups that a server made for instances, in any hierarchy."""
+    pattern = f"warren/{folder_id(server)}-*/*/"
+    return sorted({path.name for root in ("", "*/") for path in pathlib.Path("/sys/fs/cgroup").glob(root + pattern)})
 
 
 def process_status(pid):
@@ -84,8 +122,17 @@ def process_status(pid):
 
 def mounts(server):
     """Mount points below a server's data folder."""
+    return _mounts(f"{server.folder}/")
+
+
+def trees(server):
+    """Language trees that a server has mounted for its instances."""
+    return _mounts(f"/run/warren/trees/{folder_id(server)}-")
+
+
+def _mounts(prefix):
     points = [line.split(" ")[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()]
-    return [point for point in points if point.startswith(f"{server.folder}/")]
+    return [point for point in points if point.startswith(prefix)]
 
 
 def loop_devices(server):
@@ -142,16 +189,19 @@ def sandbox_links(server):
 
 def leftovers(server):
     """Everything of a server that is there although no instance should be."""
+    ended = server.process is None or server.process.poll() is not None
     found = {
         "containers": [container["Names"] for container in containers(server)],
+        "cgroups": groups(server),
         "mounts": mounts(server),
         "loop devices": loop_devices(server),
         "sockets": sockets(server),
         "instance folders": [path.name for path in server.folder.glob("run/*")],
         "half-written": half_written(server),
         "links": sandbox_links(server),
-        # A server that runs has its network.
-        "network": network_parts(server) if server.process is None or server.process.poll() is not None else [],
+        # A server that runs has its network and its trees.
+        "network": network_parts(server) if ended else [],
+        "trees": trees(server) if ended else [],
     }
     return {what: left for what, left in found.items() if left}
 

@@ -69,11 +69,21 @@ class Warren:
             try:
                 with urllib.request.urlopen(self.url + "/healthz", timeout=2) as answer:
                     assert json.load(answer)["status"] == "ok"
-                    return self
+                self.assert_engine()
+                return self
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.05)
         self.stop()
         raise AssertionError(f"the server did not answer within {START_S} s:\n{self.log_tail()}")
+
+    def assert_engine(self):
+        """Where one was asked for, functions that name none really run on that one."""
+        asked = {**os.environ, **self.settings}.get("WARREN_DEFAULT_ENGINE")
+        if asked is not None:
+            request = urllib.request.Request(self.url + "/api/v1/engines", headers={"Authorization": "Bearer %s:%s" % self.keys()})
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                engines = json.load(answer)["engines"]
+            assert [engine["name"] for engine in engines if engine["default"]] == [asked], engines
 
     def stop(self):
         if self.process is None:

@@ -10,7 +10,7 @@ import abuse
 import languages
 from calls import Neighbour, call, wait_until
 from functions import deploy, fresh_name
-from host_view import containers, sourced_log_lines
+from host_view import sandboxes, sourced_log_lines
 
 FOLDER = languages.HANDLERS / "abuse"
 CASES = abuse.cases()
@@ -107,7 +107,7 @@ def test_attack(warren, client, beside, attackers, case):
     kept = sum(file.stat().st_size for file in warren.folder.glob(f"logs/{name}/*.log"))
     assert kept <= LOG_CAP + LOG_SLACK
     # One that was ended is gone.
-    wait_until(lambda: len(containers(warren, name)) == 1, 30, "one instance is left")
+    wait_until(lambda: len(sandboxes(warren, name)) == 1, 30, "one instance is left")
     wait_until(lambda: beside.calls > calls, 10, "the neighbour is called on")
 
 

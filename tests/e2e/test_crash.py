@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 import languages
 from calls import Background, answer_of, call, many_callers, wait_until
 from functions import ROLE, deploy, fresh_name, zip_of
-from host_view import containers, docker, leftovers, log_lines, loop_devices, mounts, server_id
+from host_view import containers, docker, leftovers, log_lines, loop_devices, mounts, sandboxes, server_id
 from server import BINARY, Warren, free_port
 
 CRASHES = 3
@@ -100,7 +100,8 @@ class Others:
         self.boot = answer_of(self.client, self.function)["boot"]
 
     def __enter__(self):
-        image = containers(self.server)[0]["Image"]
+        # Whatever its own instances are, somebody else has a container of the same kind.
+        image = docker("/images/json", filters=json.dumps({"reference": ["warren/tree:*"]}))[0]["RepoTags"][0]
         body = {"Image": image, "Cmd": ["/bin/sleep", "3600"], "HostConfig": {"NetworkMode": "none"}}
         self.foreign = docker("/containers/create", "POST", body, name=fresh_name("foreign"))["Id"]
         docker(f"/containers/{self.foreign}/start", "POST")
@@ -112,7 +113,7 @@ class Others:
     def assert_untouched(self):
         assert docker(f"/containers/{self.foreign}/json")["State"]["Running"]
         assert answer_of(self.client, self.function)["boot"] == self.boot
-        assert len(containers(self.server)) == 1 and mounts(self.server) and loop_devices(self.server)
+        assert len(sandboxes(self.server)) == 1 and mounts(self.server) and loop_devices(self.server)
 
 
 @pytest.mark.timeout(1800)
@@ -235,7 +236,7 @@ def test_termination_waits_for_calls_without_an_instance(start):
     client = many_callers(server)
     name = deploy_sleeper(client)
     running = [Background(answer_of, client, name, {"sleep": 1, "number": number}) for number in range(8)]
-    wait_until(lambda: containers(server, name), 30, "instances are being started")
+    wait_until(lambda: sandboxes(server, name), 30, "instances are being started")
     time.sleep(0.5)
     server.process.terminate()
     assert [work.join()["number"] for work in running] == list(range(8))
@@ -285,7 +286,7 @@ def test_two_servers_leave_each_other_alone(start):
     assert boots[0] != boots[1]
     # One crashes and cleans up after itself, then ends.
     kill(servers[0])
-    assert containers(servers[0])
+    assert sandboxes(servers[0])
     servers[0].start()
     assert_settles(lambda: leftovers(servers[0]), "left over of the one that crashed")
     assert answer_of(clients[1], name)["boot"] == boots[1]
@@ -293,7 +294,7 @@ def test_two_servers_leave_each_other_alone(start):
     servers[0].stop()
     assert leftovers(servers[0]) == {}
     assert answer_of(clients[1], name)["boot"] == boots[1]
-    assert len(containers(servers[1])) == 1 and mounts(servers[1]) and loop_devices(servers[1])
+    assert len(sandboxes(servers[1])) == 1 and mounts(servers[1]) and loop_devices(servers[1])
 
 
 def test_a_copied_folder_leaves_the_first_one_s_instances(start):
@@ -306,7 +307,7 @@ def test_a_copied_folder_leaves_the_first_one_s_instances(start):
     copy = start("copy")
     assert server_id(copy) == server_id(first)
     # It cleaned up, and looks again for what comes late.
-    assert containers(first) and not containers(copy)
+    assert sandboxes(first) and not sandboxes(copy)
     assert answer_of(client, name)["boot"] == boot
     assert answer_of(many_callers(copy), name)["boot"] != boot
     copy.stop()

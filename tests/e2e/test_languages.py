@@ -14,7 +14,7 @@ import pytest
 import languages
 from calls import answer_of, call
 from functions import fresh_name
-from host_view import agent_pid, containers, process_status
+from host_view import agent_pid, process_status, sandboxes
 from server import ACCOUNT, REGION, Warren
 
 LARGEST_EVENT = 6_291_456
@@ -230,7 +230,7 @@ def test_one_instance_serves_many_calls(client, suite):
 def test_agent_stays_small(client, warren, suite):
     """After all that went through it: the largest events and answers, too."""
     answer_of(client, suite, {"do": "echo"})
-    found = containers(warren, suite)
+    found = sandboxes(warren, suite)
     assert found
     for container in found:
         status = process_status(agent_pid(container))

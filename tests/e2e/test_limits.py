@@ -13,7 +13,7 @@ import pytest
 import languages
 from calls import Neighbour, answer_of, call, wait_until
 from functions import deploy, fresh_name
-from host_view import agent_pid, containers, docker, process_status
+from host_view import agent_pid, freeze_whole, identity, process_status, sandboxes
 from server import BINARY, Warren
 
 MEMORY_MB = 128
@@ -206,7 +206,7 @@ def test_only_tmp_can_be_written(client, probe, path):
 
 def test_root_is_mounted_read_only(warren, client, probe):
     answer_of(client, probe, {"do": "status"})
-    for container in containers(warren, probe):
+    for container in sandboxes(warren, probe):
         table = pathlib.Path(f"/proc/{agent_pid(container)}/mountinfo").read_text().splitlines()
         options = {line.split(" ")[4]: line.split(" ")[5].split(",") for line in table}
         for point in ("/", "/var/task", "/var/runtime", "/usr/lib/warren/agent"):
@@ -253,7 +253,7 @@ def test_nothing_of_the_server_is_inherited(warren, client, probe):
 
 def test_agent_is_small(warren, client, suite):
     answer_of(client, suite, {"do": "count"})
-    for container in containers(warren, suite):
+    for container in sandboxes(warren, suite):
         status = process_status(agent_pid(container))
         assert status["Name"] == "agent"
         assert int(status["VmRSS"].split()[0]) < AGENT_KB, status["VmRSS"]
@@ -262,21 +262,21 @@ def test_agent_is_small(warren, client, suite):
 def test_a_frozen_instance_gets_no_call(warren, client):
     """Frozen by somebody else while it is idle, as a whole or its agent alone: its next call is answered by another instance, and it is removed."""
     freeze = {
-        "whole": lambda container: docker(f"/containers/{container['Id']}/pause", "POST"),
-        "agent": lambda container: os.kill(agent_pid(container), signal.SIGSTOP),
-        "neither": lambda container: None,
+        "whole": freeze_whole,
+        "agent": lambda sandbox: os.kill(agent_pid(sandbox), signal.SIGSTOP),
+        "neither": lambda sandbox: None,
     }
     names = {what: deploy(client, PROBE, fresh_name(what), Runtime=languages.PYTHON.runtime, Timeout=60) for what in freeze}
     before = {}
     for what, name in names.items():
         answer_of(client, name, {"do": "processes"})
-        (before[what],) = containers(warren, name)
+        (before[what],) = sandboxes(warren, name)
         freeze[what](before[what])
     time.sleep(PING_AFTER_S + 1)
     for what, name in names.items():
         done = call(client, name, {"do": "processes"})
         assert done.error is None, done
-        wait_until(lambda name=name: len(containers(warren, name)) == 1, 60, "one instance is left")
-        stayed = containers(warren, name)[0]["Id"] == before[what]["Id"]
+        wait_until(lambda name=name: len(sandboxes(warren, name)) == 1, 60, "one instance is left")
+        stayed = identity(sandboxes(warren, name)[0]) == identity(before[what])
         assert stayed == (what == "neither"), what
         print(f"{what}: {done.seconds:.2f} s")

@@ -11,7 +11,7 @@ from botocore.config import Config
 import languages
 from calls import Background, answer_of, call, many_callers, throttled, wait_until
 from functions import deploy, fresh_name, wait, zip_of
-from host_view import containers, log_lines
+from host_view import log_lines, sandboxes
 from server import Warren
 
 # Tells which code and which instance answered, and how many calls it has finished. A caller can see that a call has begun by the marker that it prints.
@@ -81,7 +81,7 @@ def test_calls_at_the_same_time_have_instances_of_their_own(warren, client):
     name = deploy_witness(client)
     answers = [work.join() for work in [Background(answer_of, client, name, {"sleep": 3}) for _ in range(8)]]
     assert len({answer["boot"] for answer in answers}) == 8
-    assert len(containers(warren, name)) == 8
+    assert len(sandboxes(warren, name)) == 8
     # What is there is used again.
     boots = {answer["boot"] for answer in answers}
     assert all(answer_of(client, name)["boot"] in boots for _ in range(20))
@@ -171,7 +171,7 @@ def test_new_code_while_calls_run(warren, client):
     assert [work.join()["code"] for work in running] == ["first"] * 3
     assert answer_of(client, name)["code"] == "second"
     # Instances with the old code go once they are done.
-    wait_until(lambda: len(containers(warren, name)) == 1, 30, "the old instances are gone")
+    wait_until(lambda: len(sandboxes(warren, name)) == 1, 30, "the old instances are gone")
 
 
 def test_new_code_again_and_again_under_load(client):
@@ -203,4 +203,4 @@ def test_a_function_that_is_deleted_while_it_runs_ends_its_call(warren, client):
     running = begin(warren, client, name, {"sleep": 3})
     client.delete_function(FunctionName=name)
     assert running.join()["code"] == "first"
-    wait_until(lambda: not containers(warren, name), 30, "its instances are gone")
+    wait_until(lambda: not sandboxes(warren, name), 30, "its instances are gone")

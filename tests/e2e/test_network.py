@@ -13,7 +13,7 @@ import world as stand_ins
 from calls import answer_of
 from calls import wait_until as wait_within
 from functions import deploy, fresh_name
-from host_view import agent_pid, containers, leftovers
+from host_view import agent_pid, leftovers, sandboxes
 from probing import (
     CLOSED,
     PROBE,
@@ -150,7 +150,7 @@ def test_an_uplink_that_ends_is_started_again(warren, client, probe):
 
 def test_code_inside_can_not_undo_it(warren, client, probe):
     """Its link, addresses and routes are made from outside, and its code has no right to change them."""
-    for container in containers(warren, probe):
+    for container in sandboxes(warren, probe):
         status = pathlib.Path(f"/proc/{agent_pid(container)}/status").read_text()
         assert "NoNewPrivs:\t1" in status
         # CAP_NET_ADMIN and CAP_NET_RAW, even for the agent.
@@ -162,7 +162,7 @@ def test_spoofed_addresses_go_nowhere(warren, client, probe):
     """A sandbox that took another's address is not heard: the router knows by which link an address comes."""
     own = answer_of(client, probe, {"do": "own"})[0]
     spoofed = "100.96.200.200"
-    container = containers(warren, probe)[0]
+    container = sandboxes(warren, probe)[0]
     with counted(warren, own) as packets_of_own, counted(warren, spoofed) as packets_of_spoofed:
         with inside(f"/proc/{agent_pid(container)}/ns/net"):
             run("ip", "address", "add", f"{spoofed}/32", "dev", "eth0")
@@ -250,7 +250,7 @@ def test_cycles_leave_the_rules_as_they_were(warren, client, cycles):
     }
     for function in (name, allow):
         client.delete_function(FunctionName=function)
-        wait_until(lambda function=function: not containers(warren, function))
+        wait_until(lambda function=function: not sandboxes(warren, function))
     wait_until(lambda: links(warren) == before[2])
     assert (router_rules(warren), host_rules(warren), links(warren), uplinks(warren)) == before
 

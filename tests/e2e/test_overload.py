@@ -15,7 +15,7 @@ import languages
 import raw_calls
 from calls import Background, wait_until
 from functions import deploy, fresh_name
-from host_view import agent_pid, containers, leftovers
+from host_view import agent_pid, leftovers, sandboxes
 from server import Warren
 
 INSTANCES = 8
@@ -97,7 +97,7 @@ class Watch:
 
     def _look(self):
         while not self.over:
-            self.most = max(self.most, len(containers(self.server)))
+            self.most = max(self.most, len(sandboxes(self.server)))
             self.looks += 1
             time.sleep(0.05)
 
@@ -107,7 +107,7 @@ def warm(server, name):
     # Each waits at its gate until all are there.
     requests = [raw_calls.signed(server, name, {"number": number, "gate": True}) for number in range(INSTANCES)]
     calls = Background(lambda: asyncio.run(raw_calls.exchange_all(server.control, requests)))
-    wait_until(lambda: busy(raw_calls.metrics(server)) == INSTANCES and len(containers(server)) == INSTANCES, 60, "all instances are busy")
+    wait_until(lambda: busy(raw_calls.metrics(server)) == INSTANCES and len(sandboxes(server)) == INSTANCES, 60, "all instances are busy")
     open_gates(server)
     answers = calls.join()
     close_gates(server)
@@ -117,7 +117,7 @@ def warm(server, name):
 
 
 def gates(server):
-    return [pathlib.Path(f"/proc/{agent_pid(container)}/root/tmp/open") for container in containers(server)]
+    return [pathlib.Path(f"/proc/{agent_pid(container)}/root/tmp/open") for container in sandboxes(server)]
 
 
 def open_gates(server):
@@ -139,7 +139,7 @@ def busy(counts):
 
 
 def assert_idle_ends(server):
-    wait_until(lambda: not containers(server), IDLE_S + 60, "no instance is left after the idle time")
+    wait_until(lambda: not sandboxes(server), IDLE_S + 60, "no instance is left after the idle time")
     wait_until(lambda: not leftovers(server), 30, "nothing is left of them")
 
 

@@ -28,8 +28,9 @@ pub trait Engine: Send + Sync {
     /// Starts an instance up to the point where its agent has answered on the control stream. On an error nothing is left behind.
     async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError>;
 
-    /// Removes every sandbox of this owner that is not in `keep`, with all that belongs to it; never another owner's.
-    async fn reap(&self, keep: &HashSet<InstanceId>) -> Result<Reaped, EngineError>;
+    /// Removes every sandbox of this owner that is not in `keep`, never another owner's, and answers how many. What they had on the host besides goes with
+    /// [`Host::sweep`](crate::host::Host::sweep) afterwards.
+    async fn reap(&self, keep: &HashSet<InstanceId>) -> Result<usize, EngineError>;
 }
 
 /// What an engine offers here.
@@ -68,13 +69,4 @@ pub struct Owner {
     pub node: String,
     /// Raised at each start of the server.
     pub boot: u64,
-}
-
-/// What a reap removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Reaped {
-    /// Sandboxes.
-    pub sandboxes: usize,
-    /// Instance folders with their mounts.
-    pub folders: usize,
 }

@@ -35,6 +35,9 @@ pub enum EngineError {
         /// What it printed, or why it could not be started.
         output: String,
     },
+    /// What the engine needs of this host is not there.
+    #[error(transparent)]
+    Unavailable(crate::Unavailable),
     /// The sandbox could not get its network, or be parted from it.
     #[error("the sandbox's network failed")]
     Network(#[source] warren_network::NetworkError),
@@ -43,12 +46,12 @@ pub enum EngineError {
     AgentSilent(std::time::Duration),
     /// The agent ended instead of listening.
     #[error(
-        "the agent of {sandbox} ended before it listened ({state}). Look at what the daemon says of it (`journalctl -u docker`) and whether this host can run {agent}"
+        "the agent of {sandbox} ended before it listened ({state}). Look at what the engine says of it (a Docker daemon: `journalctl -u docker`) and whether this host can run {agent}"
     )]
     AgentEnded {
-        /// The sandbox's name at its daemon.
+        /// The sandbox's name at its engine.
         sandbox: String,
-        /// How it ended, such as an exit code.
+        /// How it ended, such as an exit code, or what it said.
         state: String,
         /// The agent's binary on the host.
         agent: PathBuf,

@@ -1,12 +1,18 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod built_in;
 pub mod docker;
 mod engine;
 mod error;
 pub mod host;
+mod inside;
+mod oci;
+mod removal;
+pub mod runc;
 mod sandbox;
 
-pub use engine::{Capabilities, Engine, Owner, Reaped, Refusal, Unavailable};
+pub use built_in::built_in;
+pub use engine::{Capabilities, Engine, Owner, Refusal, Unavailable};
 pub use error::EngineError;
 pub use sandbox::{CodeMount, Sandbox, SandboxSpec, Usage};

@@ -14,16 +14,19 @@ pub enum EngineName {
     /// A container of a Docker daemon.
     #[default]
     Docker,
+    /// A container of an OCI runtime, without a daemon.
+    Runc,
 }
 
 impl EngineName {
     /// All engines that this build knows.
-    pub const ALL: [Self; 1] = [Self::Docker];
+    pub const ALL: [Self; 2] = [Self::Docker, Self::Runc];
 
     /// The name, as in tags, flags and labels.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Docker => "docker",
+            Self::Runc => "runc",
         }
     }
 }

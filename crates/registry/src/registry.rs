@@ -18,8 +18,8 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, MutexGuard, RwLock, watch};
 use tracing::{error, warn};
 use warren_model::{
-    Account, Config, Digest, Function, FunctionName, RevisionId, Route, Tags, Timestamp, Version,
-    VersionId,
+    Account, Config, Digest, EngineName, Function, FunctionName, RevisionId, Route, Tags,
+    Timestamp, Version, VersionId,
 };
 use warren_package::{BlobStore, Limits, Target, Unpacked, check};
 use warren_runtimes::Catalogue;
@@ -45,6 +45,8 @@ pub struct Parts {
     pub catalogue: Arc<Catalogue>,
     /// What makes versions ready to run.
     pub preparer: Arc<dyn Prepare>,
+    /// Of new functions that name none.
+    pub default_engine: EngineName,
     /// For ARNs.
     pub account: Account,
     /// What time it is.
@@ -107,6 +109,11 @@ impl Registry {
     /// The account and region of ARNs.
     pub fn account(&self) -> &Account {
         &self.inner.account
+    }
+
+    /// The engine of new functions that name none.
+    pub fn default_engine(&self) -> EngineName {
+        self.inner.parts.default_engine
     }
 
     /// The revision of the present snapshot, whenever it changes. The snapshot is there before its revision is.

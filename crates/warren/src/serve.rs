@@ -16,7 +16,7 @@ use tokio::{
     sync::{oneshot, watch},
 };
 use warren_api::{Api, auth::Keys};
-use warren_engine::{Engine, Owner, docker::DockerEngine};
+use warren_engine::{Owner, host::Host};
 use warren_invoker::{Builds, BusyPoll, Engines, Invoker, Launcher};
 use warren_model::{Account, Timestamp};
 use warren_package::{FileBlobs, Unpacked};
@@ -74,7 +74,14 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     let account = Account::default();
     // Removed again whatever becomes of this start.
     let network = network::Guard::new(&owner, settings.name_servers.clone());
-    let engines = engines(&data, owner, &network).await?;
+    let host = Arc::new(Host::new(
+        data.folder("run")?,
+        data.folder("disks")?,
+        network.network(),
+    ));
+    let engines = engines(&owner, &host).await;
+    reap(&engines, &host).await;
+    network.start().await;
     let catalogue = Arc::new(Catalogue::load(&data.folder("recipes")?)?);
     for rejected in catalogue.rejected() {
         tracing::warn!(error = %rejected, "a recipe was left out");
@@ -101,6 +108,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         ledger: Arc::new(ledger),
         catalogue,
         preparer: Arc::clone(&launcher) as _,
+        default_engine: settings.default_engine,
         account: account.clone(),
         clock: now,
     })
@@ -159,11 +167,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         tracing::warn!(limit = ?DRAIN, "calls were still running; they are ended now");
     }
     network::end(retry).await;
-    for engine in engines.values() {
-        if let Err(error) = engine.reap(&HashSet::new()).await {
-            tracing::error!(error = chain(error), engine = %engine.name(), "instances may be left; the next start removes them");
-        }
-    }
+    reap(&engines, &host).await;
     if !drained && !invoker.drain(ANSWER).await {
         tracing::warn!(limit = ?ANSWER, "some ended calls were not answered");
     }
@@ -265,38 +269,44 @@ fn chain(error: impl Into<anyhow::Error>) -> String {
     format!("{:#}", error.into())
 }
 
-/// The engines of this host, cleaned of what an earlier run of this server left.
-async fn engines(
-    data: &DataDir,
-    owner: Owner,
-    network: &network::Guard,
-) -> anyhow::Result<Engines> {
-    let (run, disks) = (data.folder("run")?, data.folder("disks")?);
-    let docker = DockerEngine::new(owner, run, disks, network.network());
-    let docker: Arc<dyn Engine> = Arc::new(docker);
-    match docker.probe().await {
-        Ok(found) => tracing::info!(detail = found.detail, "engine docker is usable"),
-        Err(unavailable) => {
-            tracing::warn!(%unavailable, "engine docker can't be used: functions that need it are refused");
+/// The engines of this host.
+async fn engines(owner: &Owner, host: &Arc<Host>) -> Engines {
+    let built_in = warren_engine::built_in(owner, host).into_iter();
+    let engines: Engines = built_in.map(|one| (one.name(), one)).collect();
+    for (name, engine) in &engines {
+        match engine.probe().await {
+            Ok(found) => tracing::info!(engine = %name, detail = found.detail, "engine is usable"),
+            Err(unavailable) => {
+                tracing::warn!(engine = %name, %unavailable, "engine can't be used: functions that need it are refused");
+            }
+        }
+    }
+    engines
+}
+
+/// Removes all instances there are: those of an earlier run, or of this one at its end.
+async fn reap(engines: &Engines, host: &Host) {
+    let nothing = HashSet::new();
+    let mut removed = 0;
+    for (name, engine) in engines {
+        match engine.reap(&nothing).await {
+            Ok(sandboxes) => removed += sandboxes,
+            Err(error) => {
+                tracing::warn!(error = chain(error), engine = %name, "instances may be left; the next start removes them");
+            }
         }
     }
     // Without a daemon too: folders and mounts go now, containers once it answers.
-    match docker.reap(&HashSet::new()).await {
-        Ok(reaped) if reaped == warren_engine::Reaped::default() => {}
-        Ok(reaped) => tracing::info!(
-            sandboxes = reaped.sandboxes,
-            folders = reaped.folders,
-            "removed what an earlier run left"
-        ),
+    match tokio::task::block_in_place(|| host.sweep(&nothing)) {
+        Ok(0) if removed == 0 => {}
+        Ok(folders) => tracing::info!(sandboxes = removed, folders, "removed instances"),
         Err(error) => {
             tracing::warn!(
                 error = chain(error),
-                "what an earlier run left could not all be removed"
+                "what instances had on this host may be left; the next start removes it"
             );
         }
     }
-    network.start().await;
-    Ok(Engines::from([(docker.name(), docker)]))
 }
 
 async fn bind(address: std::net::SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use serde::Deserialize;
+use warren_model::EngineName;
 
 use crate::database::Database;
 
@@ -105,6 +106,9 @@ pub(crate) struct ServeFlags {
     /// How long an instance is kept without a call, in seconds, 1 to 86400 [default: 600]
     #[arg(long, value_name = "S", env = "WARREN_IDLE_S")]
     idle_s: Option<u32>,
+    /// Engine of new functions that name none: docker or runc [default: docker]
+    #[arg(long, value_name = "NAME", env = "WARREN_DEFAULT_ENGINE")]
+    default_engine: Option<EngineName>,
     /// How long to poll for the next message of a peer that was as quick the last time, in microseconds, at most 1000; 0: never. Costs up to a whole
     /// processor; used on hosts with 2 or 3 [default: 100]
     #[arg(long, value_name = "US", env = "WARREN_BUSY_POLL_US")]
@@ -135,6 +139,7 @@ struct File {
     queue_calls: Option<u32>,
     queue_wait_s: Option<u32>,
     idle_s: Option<u32>,
+    default_engine: Option<EngineName>,
     busy_poll_us: Option<u32>,
     #[serde(default)]
     name_servers: Vec<IpAddr>,
@@ -160,6 +165,7 @@ pub(crate) struct Settings {
     pub(crate) queue_calls: u32,
     pub(crate) queue_wait: Duration,
     pub(crate) idle_after: Duration,
+    pub(crate) default_engine: EngineName,
     /// Zero: never.
     pub(crate) busy_poll: Duration,
     /// None: those of this machine.
@@ -216,6 +222,10 @@ impl Settings {
             queue_calls: QUEUE_CALLS.hold(flags.queue_calls.or(file.queue_calls))?,
             queue_wait: seconds(QUEUE_WAIT_S.hold(flags.queue_wait_s.or(file.queue_wait_s))?),
             idle_after: seconds(IDLE_S.hold(flags.idle_s.or(file.idle_s))?),
+            default_engine: flags
+                .default_engine
+                .or(file.default_engine)
+                .unwrap_or_default(),
             busy_poll: busy_poll(flags.busy_poll_us.or(file.busy_poll_us))?,
             name_servers: match flags.name_servers.is_empty() {
                 true => file.name_servers,

@@ -68,7 +68,8 @@ pub(super) async fn create(api: &Api, call: Call) -> Answered {
             "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
         ));
     };
-    let engine = engine_from_tags(&tags)?.unwrap_or_default();
+    let default = api.registry().default_engine();
+    let engine = engine_from_tags(&tags)?.unwrap_or(default);
     let config = Config {
         runtime,
         handler,

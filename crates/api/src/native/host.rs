@@ -73,6 +73,7 @@ pub(super) async fn engines(State(api): State<Api>) -> Answer<EngineList> {
         engines.push(Engine {
             name: name.to_string(),
             usable: detail.is_some(),
+            default: *name == api.registry().default_engine(),
             detail,
             reason,
             next_step,

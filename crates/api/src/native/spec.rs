@@ -72,7 +72,8 @@ impl Spec {
                 Refusal::field(field, format!("A new function needs the member '{field}'."))
             })
         };
-        let engine = self.patch.engine.unwrap_or_default();
+        let default = api.registry().default_engine();
+        let engine = self.patch.engine.unwrap_or(default);
         let mut config = Config {
             runtime: needed("runtime", &self.patch.runtime)?,
             handler: needed("handler", &self.patch.handler)?,

@@ -12,11 +12,13 @@ use bollard::{
         StartContainerOptions,
     },
 };
-use warren_model::{InstanceId, Memory};
-use warren_protocol::CHANNEL_FOLDER;
+use warren_model::InstanceId;
 
 use super::image;
-use crate::{EngineError, Owner, SandboxSpec};
+use crate::{
+    EngineError, Owner, SandboxSpec,
+    inside::{self, Shown},
+};
 
 /// Labels, the same names on every engine that has labels.
 pub(super) const LABEL_SERVER: &str = "warren.server";
@@ -25,30 +27,16 @@ pub(super) const LABEL_BOOT: &str = "warren.boot";
 const LABEL_NODE: &str = "warren.node";
 const LABEL_FUNCTION: &str = "warren.function";
 
-/// Where the agent is, inside.
-const AGENT: &str = "/usr/lib/warren/agent";
-/// Processes and threads of one instance, as on Lambda (quota page: 1,024).
-const MAX_PROCESSES: i64 = 1024;
-/// Memory that buys one whole processor on Lambda, in MiB (Developer Guide, "Configure memory").
-const MEMORY_PER_CPU: i64 = 1769;
-/// Docker's weight of one whole processor.
-const SHARES_PER_CPU: i64 = 1024;
-
 pub(super) fn name(instance: &InstanceId) -> String {
     format!("warren-{instance}")
 }
 
-/// The processor weight that goes with this much memory.
-fn cpu_shares(memory: Memory) -> i64 {
-    (i64::from(memory.get()) * SHARES_PER_CPU / MEMORY_PER_CPU).max(2)
-}
-
-fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
+fn bind(shown: Shown<'_>) -> Mount {
     Mount {
         typ: Some(MountType::BIND),
-        source: Some(source.to_string_lossy().into_owned()),
-        target: Some(target.to_owned()),
-        read_only: Some(read_only),
+        source: Some(shown.source.to_string_lossy().into_owned()),
+        target: Some(shown.target.to_owned()),
+        read_only: Some(!shown.writable),
         ..Mount::default()
     }
 }
@@ -68,19 +56,9 @@ pub(super) fn body(
         (LABEL_INSTANCE.to_owned(), spec.instance.to_string()),
         (LABEL_FUNCTION.to_owned(), spec.function.clone()),
     ]);
-    let mut mounts = vec![
-        bind(&spec.agent, AGENT, true),
-        bind(&spec.code.0, "/var/task", true),
-        bind(disk, "/tmp", false),
-        bind(channel, CHANNEL_FOLDER, false),
-    ];
-    if let Some(folder) = &spec.runtime_folder {
-        mounts.push(bind(folder, "/var/runtime", true));
-    }
-    if let Some(file) = resolv_conf {
-        mounts.push(bind(file, "/etc/resolv.conf", true));
-    }
-    let memory = i64::try_from(spec.memory.bytes()).unwrap_or(i64::MAX);
+    let shown = inside::shown(spec, channel, disk, resolv_conf);
+    let mounts = shown.into_iter().map(bind).collect();
+    let memory = signed(spec.memory.bytes());
     let host_config = HostConfig {
         mounts: Some(mounts),
         readonly_rootfs: Some(true),
@@ -88,18 +66,16 @@ pub(super) fn body(
         network_mode: Some("none".to_owned()),
         ipc_mode: Some("none".to_owned()),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        // The agent's, for life: it starts, signals and ends runtimes of another uid (decision 0001, point 4).
-        cap_add: Some(vec![
-            "SETUID".to_owned(),
-            "SETGID".to_owned(),
-            "KILL".to_owned(),
-        ]),
+        cap_add: Some(inside::CAPABILITIES.map(str::to_owned).to_vec()),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         memory: Some(memory),
         memory_swap: Some(memory),
-        cpu_shares: Some(cpu_shares(spec.memory)),
-        pids_limit: Some(MAX_PROCESSES),
-        ulimits: Some(vec![ulimit("nofile", 1024), ulimit("core", 0)]),
+        cpu_shares: Some(signed(inside::cpu_shares(spec.memory))),
+        pids_limit: Some(signed(inside::MAX_PROCESSES)),
+        ulimits: Some(vec![
+            ulimit("nofile", inside::OPEN_FILES),
+            ulimit("core", 0),
+        ]),
         log_config: Some(HostConfigLogConfig {
             typ: Some("none".to_owned()),
             config: None,
@@ -108,21 +84,26 @@ pub(super) fn body(
     };
     ContainerCreateBody {
         image: Some(image::name(&spec.tree)),
-        entrypoint: Some(vec![AGENT.to_owned(), CHANNEL_FOLDER.to_owned()]),
+        entrypoint: Some(inside::command().map(str::to_owned).to_vec()),
         user: Some("0:0".to_owned()),
         working_dir: Some("/".to_owned()),
-        hostname: Some("warren".to_owned()),
+        hostname: Some(inside::HOST_NAME.to_owned()),
         labels: Some(labels),
         host_config: Some(host_config),
         ..ContainerCreateBody::default()
     }
 }
 
-fn ulimit(name: &str, value: i64) -> ResourcesUlimits {
+/// Docker's interface has signed numbers.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn ulimit(name: &str, value: u64) -> ResourcesUlimits {
     ResourcesUlimits {
         name: Some(name.to_owned()),
-        soft: Some(value),
-        hard: Some(value),
+        soft: Some(signed(value)),
+        hard: Some(signed(value)),
     }
 }
 
@@ -219,13 +200,5 @@ mod tests {
             state_of(ended),
             State::Ended("exit code 137, killed for memory".into())
         );
-    }
-
-    #[test]
-    fn processor_share_follows_memory() {
-        let shares = |mb| cpu_shares(Memory::new(mb).unwrap());
-        assert_eq!(shares(128), 74);
-        assert_eq!(shares(1769), 1024);
-        assert_eq!(shares(3538), 2048);
     }
 }

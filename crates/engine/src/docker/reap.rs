@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::Path,
     time::Duration,
 };
 
@@ -13,7 +12,7 @@ use super::{
     container::{self, LABEL_BOOT, LABEL_INSTANCE, LABEL_SERVER},
     image,
 };
-use crate::{EngineError, Owner, host};
+use crate::{EngineError, Owner};
 
 /// When to look again for containers of an earlier run, after a reap: the daemon goes on with what a killed server had asked of it.
 const LATE_LOOKS: [Duration; 4] = [
@@ -85,21 +84,6 @@ async fn remove_unless(
         }
         if let Some(id) = summary.id {
             container::remove(docker, &id).await?;
-            removed += 1;
-        }
-    }
-    Ok(removed)
-}
-
-/// Removes the folders of instances that are not kept, mounts and loop devices with them.
-pub(super) fn folders(run: &Path, keep: &HashSet<InstanceId>) -> Result<usize, EngineError> {
-    let mut removed = 0;
-    let entries = std::fs::read_dir(run).map_err(EngineError::host("read the folder", run))?;
-    for entry in entries {
-        let entry = entry.map_err(EngineError::host("read the folder", run))?;
-        let id = InstanceId::new(entry.file_name().to_string_lossy());
-        if !keep.contains(&id) {
-            host::remove_folder(&entry.path())?;
             removed += 1;
         }
     }

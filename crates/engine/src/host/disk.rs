@@ -63,7 +63,7 @@ impl Disks {
                 .path();
             // Templates are files, work is done in folders.
             if path.is_dir() {
-                super::remove_folder(&path)?;
+                super::instance::remove_folder(&path)?;
             }
         }
         Ok(())

@@ -1,47 +1,113 @@
-//! What engines share on the host.
+//! What engines share on the host: each instance's folder, channel, disk, cgroup and link, and the ground that all of them stand on.
 
 pub mod cgroup;
 pub mod channel;
 pub mod disk;
+pub(crate) mod ids;
+mod instance;
 pub mod mounts;
 mod peak;
 
-use std::path::{Path, PathBuf};
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
-use warren_model::InstanceId;
+use warren_model::{EphemeralStorage, InstanceId, NetworkPolicy};
+use warren_network::{Network, NetworkError};
 
-use crate::EngineError;
+pub use self::instance::Instance;
+use self::{disk::Disks, ids::Ids};
+use crate::{EngineError, Refusal};
 
-/// The folder of one instance: `RUN/<instance>/`, with `channel/`, `disk.img` and `tmp/` in it.
-#[derive(Debug, Clone)]
-pub struct InstanceFolder(PathBuf);
-
-impl InstanceFolder {
-    /// Makes it, mode 0711 (a container's uid passes through to `/tmp` and the code by mounts, not by this path).
-    pub fn create(run: &Path, instance: &InstanceId) -> Result<Self, EngineError> {
-        let path = run.join(instance.as_str());
-        std::fs::create_dir(&path).map_err(EngineError::host("create the folder", &path))?;
-        Ok(Self(path))
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Unmounts everything in it and removes it. Nothing there is success.
-    pub fn remove(&self) -> Result<(), EngineError> {
-        remove_folder(&self.0)
-    }
+/// The part of this host that one server's instances use, whatever their engines.
+pub struct Host {
+    /// Folders of instances.
+    run: PathBuf,
+    disks: Disks,
+    network: Arc<Network>,
+    ids: Ids,
 }
 
-/// Unmounts everything below an instance's folder and removes it; blocking, some milliseconds.
-pub fn remove_folder(path: &Path) -> Result<(), EngineError> {
-    mounts::unmount_below(path)?;
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(EngineError::host("remove the folder", path)(error))
+impl Host {
+    /// `run` holds the folders of instances, `templates` the formatted disks; the network is ended by a sweep that keeps nothing.
+    pub fn new(run: PathBuf, templates: PathBuf, network: Arc<Network>) -> Self {
+        Self {
+            run,
+            disks: Disks::new(templates),
+            network,
+            ids: Ids::default(),
         }
-        _ => Ok(()),
+    }
+
+    /// What instances reach others through.
+    pub fn network(&self) -> &Arc<Network> {
+        &self.network
+    }
+
+    /// User ids for sandboxes whose users are their own.
+    pub(crate) fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// Where the folders of instances are.
+    pub(crate) fn run(&self) -> &std::path::Path {
+        &self.run
+    }
+
+    /// Whether the mounts and links that every engine needs can be made by this process.
+    pub(crate) fn probe(&self) -> Result<(), crate::Unavailable> {
+        if rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        Err(crate::Unavailable {
+            reason: "Warren does not run as root, and the /tmp disks of instances need mounts"
+                .to_owned(),
+            next_step: "Start the server as root (sudo)".to_owned(),
+        })
+    }
+
+    /// Whether a policy is enforced here.
+    pub(crate) fn admit(&self, policy: &NetworkPolicy) -> Result<(), Refusal> {
+        self.network.admit(policy).map_err(|message| Refusal {
+            field: "network",
+            message,
+        })
+    }
+
+    /// Formats what a disk of this size is copied from. Blocking, some 200 ms once.
+    pub(crate) fn prepare(&self, storage: EphemeralStorage) -> Result<(), EngineError> {
+        self.disks.prepare(storage)
+    }
+
+    /// The folder of an instance with its channel; nothing is left of it on an error. A function that asks for a network that can't be enforced never
+    /// starts. Blocking, about a millisecond.
+    pub(crate) fn instance(
+        &self,
+        id: &InstanceId,
+        policy: &NetworkPolicy,
+    ) -> Result<Instance, EngineError> {
+        self.network
+            .admit(policy)
+            .map_err(|reason| EngineError::Network(NetworkError::Refused(reason)))?;
+        Instance::create(&self.run, id)
+    }
+
+    /// Makes the `/tmp` of an instance and answers where it is. Blocking, some ten milliseconds.
+    pub(crate) fn disk(
+        &self,
+        instance: &Instance,
+        storage: EphemeralStorage,
+    ) -> Result<PathBuf, EngineError> {
+        self.disks.create(instance.folder(), storage)
+    }
+
+    /// Removes the folders of instances that are not kept, with their mounts and loop devices, and the network when none is kept: after the engines have
+    /// removed their sandboxes. Answers how many folders. Blocking.
+    pub fn sweep(&self, keep: &HashSet<InstanceId>) -> Result<usize, EngineError> {
+        let swept = self.disks.sweep();
+        let folders = instance::sweep(&self.run, keep);
+        // No sandbox is left that it serves.
+        if keep.is_empty() {
+            self.network.remove().map_err(EngineError::Network)?;
+        }
+        swept.and(folders)
     }
 }

@@ -10,7 +10,7 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use crate::EngineError;
 
-const MOUNTINFO: &str = "/proc/self/mountinfo";
+pub(super) const MOUNTINFO: &str = "/proc/self/mountinfo";
 
 /// Mount points at or below `folder`, latest first, so that they can be unmounted in this order.
 pub fn below(folder: &Path) -> Result<Vec<PathBuf>, EngineError> {

@@ -10,8 +10,8 @@ use std::{
 use async_trait::async_trait;
 use tokio::{io::AsyncReadExt, net::UnixStream, sync::watch, task::JoinHandle};
 use warren_engine::{
-    Capabilities, Engine, EngineError, Reaped, Refusal, Sandbox, SandboxSpec, Unavailable, Usage,
-    host::{InstanceFolder, channel::Channel},
+    Capabilities, Engine, EngineError, Refusal, Sandbox, SandboxSpec, Unavailable, Usage,
+    host::{channel::Channel, mounts},
 };
 use warren_model::{Config, EngineName, InstanceId, NetworkPolicy};
 use warren_protocol::{Decoder, Frame, StreamKind};
@@ -59,7 +59,7 @@ struct FakeSandbox {
     id: InstanceId,
     function: String,
     agent: Agent,
-    channel: Option<(InstanceFolder, Channel)>,
+    channel: Option<Channel>,
     killed: Arc<Mutex<HashMap<String, usize>>>,
     told: watch::Sender<Told>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -76,8 +76,8 @@ impl FakeSandbox {
 impl Drop for FakeSandbox {
     /// A test that fails leaves no mount behind either.
     fn drop(&mut self) {
-        if let Some((folder, _)) = &self.channel {
-            drop(folder.remove());
+        if let Some(channel) = &self.channel {
+            drop(mounts::unmount_below(channel.folder()));
         }
     }
 }
@@ -118,20 +118,21 @@ impl Engine for FakeEngine {
             tasks: Mutex::default(),
         };
         if let Agent::Welcomes(welcoming) = agent {
-            let folder = InstanceFolder::create(&self.run, &sandbox.id)?;
-            let channel = Channel::create(folder.path(), &sandbox.id)?;
+            let folder = self.run.join(sandbox.id.as_str());
+            std::fs::create_dir(&folder).unwrap();
+            let channel = Channel::create(&folder, &sandbox.id)?;
             sandbox.spawn(listen(
                 channel.folder().to_owned(),
                 welcoming,
                 sandbox.told.clone(),
             ));
-            sandbox.channel = Some((folder, channel));
+            sandbox.channel = Some(channel);
         }
         Ok(Arc::new(sandbox))
     }
 
-    async fn reap(&self, _keep: &HashSet<InstanceId>) -> Result<Reaped, EngineError> {
-        Ok(Reaped::default())
+    async fn reap(&self, _keep: &HashSet<InstanceId>) -> Result<usize, EngineError> {
+        Ok(0)
     }
 }
 
@@ -146,7 +147,7 @@ impl Sandbox for FakeSandbox {
     }
 
     async fn open(&self, kind: StreamKind) -> Result<UnixStream, EngineError> {
-        if let Some((_, channel)) = &self.channel {
+        if let Some(channel) = &self.channel {
             return channel.open(kind, HELLO_LIMIT).await;
         }
         let (host, agent) = UnixStream::pair().map_err(EngineError::Stream)?;
@@ -174,8 +175,8 @@ impl Sandbox for FakeSandbox {
         for task in self.tasks.lock().unwrap().drain(..) {
             task.abort();
         }
-        if let Some((folder, _)) = &self.channel {
-            folder.remove()?;
+        if let Some(channel) = &self.channel {
+            mounts::unmount_below(channel.folder())?;
         }
         *self
             .killed

@@ -8,7 +8,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
     sync::watch,
 };
-use warren_engine::host::{InstanceFolder, channel::Channel};
+use warren_engine::host::{channel::Channel, mounts};
 use warren_invoker::InvokeError;
 use warren_model::InstanceId;
 use warren_protocol::{
@@ -232,9 +232,8 @@ async fn answer(
 fn can_mount() -> bool {
     let folder = tempfile::tempdir().unwrap();
     let instance = InstanceId::random();
-    let made = InstanceFolder::create(folder.path(), &instance).unwrap();
-    let mounted = Channel::create(made.path(), &instance);
-    made.remove().unwrap();
+    let mounted = Channel::create(folder.path(), &instance);
+    mounts::unmount_below(folder.path()).unwrap();
     if let Err(error) = &mounted {
         println!("SKIPPED: hellos of an agent: {error}");
     }

@@ -66,6 +66,7 @@ impl World {
             ledger: Arc::new(warren_registry::Ledger::open(path).unwrap()),
             catalogue,
             preparer: Arc::clone(&launcher) as _,
+            default_engine: EngineName::Docker,
             account: Account::default(),
             clock: || Timestamp::from(SystemTime::now()),
         })

@@ -45,6 +45,8 @@ pub struct Engine {
     pub name: String,
     /// Whether it works on the server's host.
     pub usable: bool,
+    /// Whether new functions that name no engine get it.
+    pub default: bool,
     /// What was found; absent if it is not usable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use warren_model::{
-    Function, FunctionName, Route, Tags, engine_from_tags, routes_from_tags, validate_tags,
+    EngineName, Function, FunctionName, Route, Tags, engine_from_tags, routes_from_tags,
+    validate_tags,
 };
 
 use super::{Inner, Turn};
@@ -42,10 +43,11 @@ impl Inner {
         name: &FunctionName,
         tags: Tags,
     ) -> Result<Arc<Function>, RegistryError> {
+        let default = self.parts.default_engine;
         self.change_tags(name, |function| {
             let set = tags.clone();
             function.tags.extend(set);
-            follow_tags(function, tags.keys())
+            follow_tags(function, tags.keys(), default)
         })
         .await
     }
@@ -55,9 +57,10 @@ impl Inner {
         name: &FunctionName,
         keys: &[String],
     ) -> Result<Arc<Function>, RegistryError> {
+        let default = self.parts.default_engine;
         self.change_tags(name, |function| {
             function.tags.retain(|key, _| !keys.contains(key));
-            follow_tags(function, keys)
+            follow_tags(function, keys, default)
         })
         .await
     }
@@ -103,6 +106,7 @@ impl Inner {
 fn follow_tags<'k>(
     function: &mut Function,
     touched: impl IntoIterator<Item = &'k String> + Clone,
+    default: EngineName,
 ) -> Result<(), RegistryError> {
     validate_tags(&function.tags)?;
     let touches = |is: fn(&str) -> bool| touched.clone().into_iter().any(|key| is(key));
@@ -110,7 +114,7 @@ fn follow_tags<'k>(
         function.routes = routes::distinct(routes_from_tags(&function.tags)?);
     }
     if touches(routes::is_engine_tag) {
-        function.latest.config.engine = engine_from_tags(&function.tags)?.unwrap_or_default();
+        function.latest.config.engine = engine_from_tags(&function.tags)?.unwrap_or(default);
     }
     Ok(())
 }

@@ -23,7 +23,12 @@ fn text(list: &EngineList) -> String {
         .iter()
         .map(|engine| {
             let usable = if engine.usable { "yes" } else { "no" };
-            [engine.name.clone(), usable.to_owned(), found(engine)]
+            let default = if engine.default { " (default)" } else { "" };
+            [
+                format!("{}{default}", engine.name),
+                usable.to_owned(),
+                found(engine),
+            ]
         })
         .collect();
     table(["ENGINE", "USABLE", "FOUND"], &rows)

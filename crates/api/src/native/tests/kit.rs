@@ -9,8 +9,7 @@ use tokio::{
 };
 use warren_client::{Client, Key};
 use warren_engine::{
-    Capabilities, Engine, EngineError, Reaped, Refusal as EngineRefusal, Sandbox, SandboxSpec,
-    Unavailable,
+    Capabilities, Engine, EngineError, Refusal as EngineRefusal, Sandbox, SandboxSpec, Unavailable,
 };
 use warren_invoker::{Engines, Invoker, Launcher};
 use warren_model::{
@@ -62,8 +61,8 @@ impl Engine for NoEngine {
         Err(EngineError::NotASocket)
     }
 
-    async fn reap(&self, _keep: &HashSet<InstanceId>) -> Result<Reaped, EngineError> {
-        Ok(Reaped::default())
+    async fn reap(&self, _keep: &HashSet<InstanceId>) -> Result<usize, EngineError> {
+        Ok(0)
     }
 }
 
@@ -130,6 +129,7 @@ impl World {
             ledger: Arc::new(warren_registry::Ledger::open(path).unwrap()),
             catalogue,
             preparer: Arc::new(Preparer(Arc::clone(&permits))),
+            default_engine: EngineName::Docker,
             account: Account::default(),
             clock: || Timestamp::from(SystemTime::now()),
         })

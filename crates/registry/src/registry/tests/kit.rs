@@ -82,6 +82,7 @@ impl World {
             ledger: Arc::new(Ledger::open(&self.folder).unwrap()),
             catalogue: Arc::new(Catalogue::built_in().unwrap()),
             preparer: Arc::clone(&self.preparer) as Arc<dyn Prepare>,
+            default_engine: EngineName::Docker,
             account: Account::default(),
             clock: || SystemTime::now().into(),
         }

@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::peak;
 use crate::Usage;
+use crate::host::peak;
 
 /// Bytes of `cgroup.procs` that are read: 1,024 processes, the most of a sandbox, and a good many more.
 const MAX_LINES: usize = 64 * 1024;

@@ -1,0 +1,8 @@
+//! Control groups, version 1 (one hierarchy per controller) and 2 (one for all): figures of any, and groups of our own.
+
+mod figures;
+mod group;
+mod hierarchy;
+
+pub use self::figures::Cgroup;
+pub(crate) use self::group::{Group, Limits, Slice};

@@ -1,0 +1,175 @@
+//! Sandboxes that a program starts from an OCI bundle, without a daemon: `runc` and what takes the same command line.
+//!
+//! The program is there for the start only. What a sandbox is from then on is a group of processes, and it ends as one: by its cgroup, whatever the program
+//! thinks of it. Its files are those of its folder, so an end needs no program either.
+
+mod bundle;
+mod launch;
+mod program;
+mod reap;
+mod roots;
+mod sandbox;
+mod seccomp;
+
+use std::{
+    collections::HashSet,
+    io,
+    sync::{Arc, OnceLock},
+};
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio::task::block_in_place;
+use warren_model::{Config, EngineName, InstanceId, NetworkPolicy};
+use warren_runtimes::Tree;
+
+pub(crate) use self::{
+    bundle::{Parts, config},
+    program::Program,
+};
+use self::{roots::Roots, sandbox::OciSandbox};
+use crate::{
+    Capabilities, Engine, EngineError, Owner, Refusal, Sandbox, SandboxSpec, Unavailable,
+    host::{Host, cgroup::Slice},
+    removal::remove_later,
+};
+
+/// What one OCI runtime does in its own way.
+pub(crate) trait Runtime: Send + Sync {
+    /// As owners choose it.
+    const NAME: EngineName;
+
+    /// The program's names, the first one that is found counts.
+    const PROGRAMS: &'static [&'static str];
+
+    /// For people: the program's version and what it works with here.
+    fn describe(version: &str, slice: &Slice) -> String;
+
+    /// Its own changes of the common bundle.
+    fn adjust(config: &mut Value);
+}
+
+/// Sandboxes of one OCI runtime.
+pub(crate) struct OciEngine<R> {
+    owner: Owner,
+    host: Arc<Host>,
+    roots: Roots,
+    /// Found at the first need.
+    slice: OnceLock<Slice>,
+    runtime: std::marker::PhantomData<R>,
+}
+
+impl<R: Runtime> OciEngine<R> {
+    pub(crate) fn new(owner: Owner, host: Arc<Host>) -> Self {
+        Self {
+            roots: Roots::new(&owner.server, R::NAME),
+            owner,
+            host,
+            slice: OnceLock::new(),
+            runtime: std::marker::PhantomData,
+        }
+    }
+
+    fn slice(&self) -> Result<&Slice, EngineError> {
+        if let Some(slice) = self.slice.get() {
+            return Ok(slice);
+        }
+        let found = Slice::find(&self.owner.server, R::NAME)?;
+        Ok(self.slice.get_or_init(|| found))
+    }
+}
+
+#[async_trait]
+impl<R: Runtime + 'static> Engine for OciEngine<R> {
+    fn name(&self) -> EngineName {
+        R::NAME
+    }
+
+    async fn probe(&self) -> Result<Capabilities, Unavailable> {
+        self.host.probe()?;
+        let unreadable = |error: EngineError| Unavailable {
+            reason: format!("The cgroups of this host can't be read ({error})"),
+            next_step: "Mount them at /sys/fs/cgroup".to_owned(),
+        };
+        let slice = self.slice().map_err(unreadable)?;
+        if let Some(missing) = slice.missing() {
+            return Err(Unavailable {
+                reason: format!("This host has no cgroup controller `{missing}`, and limits would not hold without it"),
+                next_step: "Enable it: see cgroup_enable= and systemd.unified_cgroup_hierarchy= of the kernel's command line".to_owned(),
+            });
+        }
+        let version = Program::find(R::PROGRAMS)?.version().await?;
+        Ok(Capabilities {
+            detail: R::describe(&version, slice),
+        })
+    }
+
+    fn admit(&self, config: &Config) -> Result<(), Refusal> {
+        self.host.admit(&config.network)
+    }
+
+    fn default_network(&self) -> NetworkPolicy {
+        self.host.network().default_policy()
+    }
+
+    async fn prepare(&self, tree: &Tree, config: &Config) -> Result<(), EngineError> {
+        block_in_place(|| {
+            self.roots.of(tree)?;
+            self.host.prepare(config.ephemeral_storage)
+        })
+    }
+
+    async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError> {
+        let program = Program::find(R::PROGRAMS).map_err(EngineError::Unavailable)?;
+        let group = self.slice()?.group(&spec.instance);
+        let first_id = user_namespaces().then(|| self.host.ids().take()).flatten();
+        let instance = match block_in_place(|| self.host.instance(&spec.instance, &spec.network)) {
+            Ok(instance) => instance,
+            Err(error) => {
+                first_id.inspect(|first| self.host.ids().give_back(*first));
+                return Err(error);
+            }
+        };
+        let sandbox = Arc::new(OciSandbox::new(
+            R::NAME,
+            instance,
+            group,
+            &spec,
+            first_id,
+            Arc::clone(&self.host),
+        ));
+        match self.launch(&program, &sandbox, &spec).await {
+            Ok(()) => Ok(sandbox),
+            Err(error) => {
+                if let Err(left) = sandbox.kill().await {
+                    tracing::warn!(instance = %spec.instance, error = %left, "a failed start could not be cleaned up yet");
+                    tokio::spawn(remove_later(sandbox));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn reap(&self, keep: &HashSet<InstanceId>) -> Result<usize, EngineError> {
+        let slice = self.slice()?;
+        block_in_place(|| {
+            reap::launchers(self.host.run(), keep)?;
+            let removed = reap::groups(slice, keep)?;
+            if keep.is_empty() {
+                self.roots.remove()?;
+            }
+            Ok(removed)
+        })
+    }
+}
+
+/// Whether this host lets root make user namespaces: some switch them off.
+fn user_namespaces() -> bool {
+    let most = std::fs::read_to_string("/proc/sys/user/max_user_namespaces");
+    std::path::Path::new("/proc/self/ns/user").exists()
+        && most.is_ok_and(|most| most.trim().parse() != Ok(0_u64))
+}
+
+fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::other(error)
+}

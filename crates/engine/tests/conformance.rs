@@ -1,0 +1,343 @@
+//! What every engine does, on each that can be used here: one sandbox from start to removal. Prints SKIPPED, with the reason, where an engine can't be used or the language tree is not built.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that can not go on says so by a panic"
+)]
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    os::unix::fs::PermissionsExt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use warren_engine::{
+    CodeMount, Engine, Owner, SandboxSpec, built_in,
+    host::{Host, mounts},
+};
+use warren_model::{EngineName, EphemeralStorage, InstanceId, Memory, NetworkPolicy, ServerId};
+use warren_network::Network;
+use warren_protocol::{
+    CallEvent, CallStream, Claim, Decoder, Interface, InvokeMeta, StreamKind, encode_claim,
+    encode_invoke,
+};
+use warren_runtimes::{Catalogue, Kit, RUNTIME_GID, RUNTIME_UID, Trees};
+
+const HANDLER: &str = "def handler(event, context):\n    return {'got': event}\n";
+
+/// A host of its own with one engine, and what starts a function there.
+struct Bench {
+    folder: tempfile::TempDir,
+    host: Arc<Host>,
+    engine: Arc<dyn Engine>,
+    spec: SandboxSpec,
+    command: Vec<String>,
+    environment: BTreeMap<String, String>,
+}
+
+/// A test of this name for every engine.
+macro_rules! on_every_engine {
+    ($($test:ident),+ $(,)?) => {
+        on_every_engine!(docker: Docker, [$($test),+]);
+        on_every_engine!(runc: Runc, [$($test),+]);
+
+        /// An engine that is built in and not in the list above would go untested.
+        #[test]
+        fn every_engine_is_in_the_suite() {
+            assert_eq!(EngineName::ALL, [EngineName::Docker, EngineName::Runc]);
+        }
+    };
+    ($module:ident: $engine:ident, [$($test:ident),+]) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $test() {
+                    if let Some(bench) = super::bench(super::EngineName::$engine).await {
+                        super::$test(bench).await;
+                    }
+                }
+            )+
+        }
+    };
+}
+
+on_every_engine!(
+    a_function_answers_and_nothing_is_left,
+    a_lost_sandbox_is_reaped,
+    an_agent_that_ends_is_not_waited_for,
+    evidence_is_on_the_host,
+    cycles_leave_nothing,
+);
+
+fn engine_on(host: &Arc<Host>, owner: &Owner, name: EngineName) -> Arc<dyn Engine> {
+    let mut all = built_in(owner, host).into_iter();
+    all.find(|engine| engine.name() == name).unwrap()
+}
+
+async fn bench(name: EngineName) -> Option<Bench> {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    };
+    let owner = Owner {
+        server: ServerId::random(),
+        node: "test".into(),
+        boot: 1,
+    };
+    let network = Arc::new(Network::new(owner.server.clone(), Vec::new()));
+    let host = Arc::new(Host::new(at("run"), at("disks"), network));
+    let engine = engine_on(&host, &owner, name);
+    if let Err(unavailable) = engine.probe().await {
+        println!("SKIPPED engine {name}: {unavailable}");
+        return None;
+    }
+    let catalogue = Catalogue::built_in().unwrap();
+    let recipe = catalogue.resolve("python3.13").unwrap().recipe;
+    let tree = Trees::default_folder().and_then(|cache| Trees::new(cache).find(&recipe).unwrap());
+    let Some(tree) = tree else {
+        println!("SKIPPED engine {name}: the python3.13 tree is not built");
+        return None;
+    };
+    let kit = Kit::install(folder.path(), &catalogue).unwrap();
+    let code = at("code");
+    std::fs::write(code.join("app.py"), HANDLER).unwrap();
+    let spec = SandboxSpec {
+        instance: InstanceId::random(),
+        function: "test".into(),
+        tree,
+        agent: kit.agent(),
+        runtime_folder: kit.runtime_folder(&recipe),
+        code: CodeMount(code),
+        memory: Memory::default(),
+        ephemeral_storage: EphemeralStorage::default(),
+        network: NetworkPolicy::None,
+        start_limit: Duration::from_secs(60),
+    };
+    let mut environment = recipe.environment.clone();
+    environment.insert("_HANDLER".into(), "app.handler".into());
+    environment.insert("LAMBDA_TASK_ROOT".into(), "/var/task".into());
+    Some(Bench {
+        host,
+        command: recipe.command.clone(),
+        environment,
+        engine,
+        spec,
+        folder,
+    })
+}
+
+impl Bench {
+    /// Nothing of its instances is on the host.
+    fn assert_empty(&self) {
+        let run = self.folder.path().join("run");
+        assert_eq!(std::fs::read_dir(&run).unwrap().count(), 0);
+        assert!(mounts::below(&run).unwrap().is_empty());
+    }
+}
+
+async fn a_function_answers_and_nothing_is_left(bench: Bench) {
+    let begin = Instant::now();
+    let sandbox = bench.engine.start(bench.spec.clone()).await.unwrap();
+    let started = begin.elapsed();
+    let mut control = sandbox.open(StreamKind::Control).await.unwrap();
+    let mut call = sandbox.open(StreamKind::Call).await.unwrap();
+    sandbox.seal().unwrap();
+    let listening = begin.elapsed();
+
+    let mut bytes = Vec::new();
+    encode_claim(
+        &mut bytes,
+        &Claim {
+            command: bench.command.clone(),
+            interface: Interface::Stream,
+            environment: bench.environment.clone(),
+            directory: "/var/task".into(),
+            uid: RUNTIME_UID,
+            gid: RUNTIME_GID,
+            open_files: 1024,
+            processes: None,
+        },
+    );
+    control.write_all(&bytes).await.unwrap();
+    let mut decoder = Decoder::new();
+    let mut state = CallStream::new();
+    let event = loop {
+        if let Some(frame) = decoder.next_frame().unwrap() {
+            break state.accept(frame).unwrap();
+        }
+        assert_ne!(call.read_buf(decoder.buffer_mut(4096)).await.unwrap(), 0);
+    };
+    assert_eq!(event, CallEvent::Ready);
+    let ready = begin.elapsed();
+
+    bytes.clear();
+    let meta = InvokeMeta {
+        id: "r-1".into(),
+        deadline: u64::MAX / 2,
+        arn: "arn".into(),
+        trace: "".into(),
+        client: None,
+        identity: None,
+    };
+    encode_invoke(&mut bytes, state.begin().unwrap(), &meta, br#"{"a":1}"#);
+    call.write_all(&bytes).await.unwrap();
+    let event = loop {
+        if let Some(frame) = decoder.next_frame().unwrap() {
+            break state.accept(frame).unwrap();
+        }
+        assert_ne!(call.read_buf(decoder.buffer_mut(4096)).await.unwrap(), 0);
+    };
+    let CallEvent::Answer { body, .. } = event else {
+        panic!("{event:?}")
+    };
+    assert_eq!(&body[..], br#"{"got": {"a": 1}}"#);
+    println!(
+        "started {started:?}, listening {listening:?}, ready {ready:?}, answered {:?}",
+        begin.elapsed()
+    );
+
+    let usage = sandbox.usage().unwrap();
+    assert!(usage.memory_bytes > 1 << 20, "{usage:?}");
+    assert!(usage.cpu_us > 0 && usage.oom_kills == 0, "{usage:?}");
+
+    let begin = Instant::now();
+    sandbox.kill().await.unwrap();
+    sandbox.kill().await.unwrap();
+    println!("killed {:?}", begin.elapsed());
+    bench.assert_empty();
+    assert_eq!(bench.engine.reap(&HashSet::new()).await.unwrap(), 0);
+}
+
+async fn a_lost_sandbox_is_reaped(bench: Bench) {
+    let sandbox = bench.engine.start(bench.spec.clone()).await.unwrap();
+    drop(sandbox.open(StreamKind::Control).await.unwrap());
+    let keep = HashSet::from([bench.spec.instance.clone()]);
+    assert_eq!(bench.engine.reap(&keep).await.unwrap(), 0);
+    assert!(sandbox.usage().is_some());
+    assert_eq!(bench.engine.reap(&HashSet::new()).await.unwrap(), 1);
+    let folders = tokio::task::block_in_place(|| bench.host.sweep(&HashSet::new()));
+    assert_eq!(folders.unwrap(), 1);
+    bench.assert_empty();
+}
+
+async fn an_agent_that_ends_is_not_waited_for(bench: Bench) {
+    for script in ["#!/bin/sh\nexit 3\n", "#!/bin/sh\nsleep 0.3\nexit 3\n"] {
+        let agent = bench.folder.path().join("agent");
+        std::fs::write(&agent, script).unwrap();
+        std::fs::set_permissions(&agent, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let spec = SandboxSpec {
+            agent,
+            instance: InstanceId::random(),
+            ..bench.spec.clone()
+        };
+        let begin = Instant::now();
+        let error = match bench.engine.start(spec).await {
+            Ok(sandbox) => {
+                let outcome = sandbox.open(StreamKind::Control).await;
+                sandbox.kill().await.unwrap();
+                outcome.unwrap_err()
+            }
+            Err(error) => error,
+        };
+        println!("{error} after {:?}", begin.elapsed());
+        // With a reason of the engine's own.
+        assert!(
+            error.to_string().contains(" ended before it listened ("),
+            "{error}"
+        );
+        assert!(begin.elapsed() < bench.spec.start_limit / 4);
+    }
+    bench.assert_empty();
+}
+
+/// Whoever looks at the host finds what the sandbox says of itself.
+async fn evidence_is_on_the_host(bench: Bench) {
+    let sandbox = bench.engine.start(bench.spec.clone()).await.unwrap();
+    let evidence = sandbox.evidence();
+    println!("{evidence}");
+    let word = |before: &str| {
+        let rest = evidence.split_once(before).unwrap().1;
+        rest.split([',', ' ']).next().unwrap().to_owned()
+    };
+    match bench.engine.name() {
+        EngineName::Docker => {
+            let id = word("container ");
+            assert_eq!(id.len(), 64, "{evidence}");
+        }
+        _ => {
+            let pid = word("process ");
+            let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+            assert!(cgroup.contains(bench.spec.instance.as_str()), "{cgroup}");
+            // No daemon is among its parents.
+            let mut parent = pid;
+            while parent != "0" {
+                let status = std::fs::read_to_string(format!("/proc/{parent}/status")).unwrap();
+                let of = |key: &str| {
+                    let line = status.lines().find_map(|line| line.strip_prefix(key));
+                    line.unwrap().trim().to_owned()
+                };
+                assert!(!of("Name:").starts_with("dockerd"), "{status}");
+                assert!(!of("Name:").starts_with("containerd"), "{status}");
+                parent = of("PPid:");
+            }
+        }
+    }
+    sandbox.kill().await.unwrap();
+    bench.assert_empty();
+}
+
+/// Starts and kills, four at a time.
+async fn cycles_leave_nothing(bench: Bench) {
+    let rounds = std::env::var("WARREN_TEST_CYCLES").map_or(5, |text| text.parse().unwrap());
+    for _ in 0..rounds {
+        let starts = (0..4).map(|_| {
+            let (engine, spec) = (Arc::clone(&bench.engine), bench.spec.clone());
+            tokio::spawn(async move {
+                let instance = InstanceId::random();
+                let sandbox = engine
+                    .start(SandboxSpec { instance, ..spec })
+                    .await
+                    .unwrap();
+                sandbox.open(StreamKind::Control).await.unwrap();
+                sandbox.kill().await.unwrap();
+            })
+        });
+        for start in starts.collect::<Vec<_>>() {
+            start.await.unwrap();
+        }
+        bench.assert_empty();
+    }
+    assert_eq!(bench.engine.reap(&HashSet::new()).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_and_mounts_are_removed_without_a_daemon() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: mounts need root");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (run, disks) = (folder.path().join("run"), folder.path().join("disks"));
+    for point in [run.join("i-1/channel"), disks.join(".tmpX/mount")] {
+        std::fs::create_dir_all(&point).unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("warren", &point, "tmpfs", flags, None).unwrap();
+    }
+    let owner = Owner {
+        server: ServerId::random(),
+        node: "test".into(),
+        boot: 1,
+    };
+    let network = Arc::new(Network::new(owner.server.clone(), Vec::new()));
+    let host = Arc::new(Host::new(run.clone(), disks.clone(), network));
+    let swept = tokio::task::block_in_place(|| host.sweep(&HashSet::new()));
+    assert_eq!(swept.unwrap(), 1);
+    assert!(mounts::below(folder.path()).unwrap().is_empty());
+    for left in [run, disks] {
+        assert_eq!(std::fs::read_dir(left).unwrap().count(), 0);
+    }
+}
