@@ -259,7 +259,7 @@ async fn sweep(trees: &Trees) {
 
 /// With its causes, on one line.
 fn chain(error: impl Into<anyhow::Error>) -> String {
-    format!("{:#}", error.into())
+    warren_model::chain(error.into().as_ref())
 }
 
 /// The engines of this host, cleaned of what an earlier run of this server left.

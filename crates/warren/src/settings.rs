@@ -174,6 +174,25 @@ impl Place {
         Self::join(flags, &file)
     }
 
+    /// As a server over this data folder would be told by variables and its file, with its name servers; for whoever looks at both from outside.
+    pub(crate) fn seen(
+        data_dir: &Path,
+        database: Option<String>,
+    ) -> anyhow::Result<(Self, Vec<IpAddr>)> {
+        let flags = PlaceFlags {
+            data_dir: Some(data_dir.to_owned()),
+            database,
+            config: std::env::var_os("WARREN_CONFIG").map(PathBuf::from),
+        };
+        let file = File::of(&flags)?;
+        let named = std::env::var("WARREN_NAME_SERVERS").unwrap_or_default();
+        let mut named: Vec<IpAddr> = named.split(',').filter_map(|ip| ip.parse().ok()).collect();
+        if named.is_empty() {
+            named.clone_from(&file.name_servers);
+        }
+        Ok((Self::join(flags, &file)?, named))
+    }
+
     fn join(flags: PlaceFlags, file: &File) -> anyhow::Result<Self> {
         let database = flags.database.as_deref().or(file.database.as_deref());
         Ok(Self {

@@ -49,6 +49,10 @@ impl Liar {
 
 #[async_trait]
 impl Store for Liar {
+    fn kind(&self) -> &'static str {
+        self.honest.kind()
+    }
+
     async fn load(&self) -> Result<Contents, StoreError> {
         if let Standing::Lost(holder) = self.standing() {
             return Err(StoreError::Owned { holder });
@@ -331,6 +335,8 @@ async fn a_damaged_function_is_no_other_s_concern() {
     contents.damaged.push(warren_store::Damaged {
         name: "bad".to_owned(),
         routes: bad.routes.clone(),
+        code: vec![bad.latest.code.digest],
+        reserved: Some(800),
         problem: "the row is damaged".to_owned(),
     });
     contents.revision += 1;
