@@ -9,7 +9,7 @@ use std::{
     collections::HashSet,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -44,11 +44,14 @@ use warren_telemetry::FunctionLogs;
 /// Starts sandboxes whose agent is a task of this test.
 struct FakeEngine {
     killed: Arc<AtomicUsize>,
+    /// While it is set, nothing can be removed.
+    stuck: Arc<AtomicBool>,
 }
 
 struct FakeSandbox {
     id: InstanceId,
     killed: Arc<AtomicUsize>,
+    stuck: Arc<AtomicBool>,
     /// The last call that the runtime was given, once it has ended by itself.
     ended: watch::Sender<Option<u32>>,
 }
@@ -81,6 +84,7 @@ impl Engine for FakeEngine {
         Ok(Arc::new(FakeSandbox {
             id: spec.instance,
             killed: Arc::clone(&self.killed),
+            stuck: Arc::clone(&self.stuck),
             ended: watch::Sender::new(None),
         }))
     }
@@ -127,7 +131,10 @@ impl Sandbox for FakeSandbox {
 
     async fn kill(&self) -> Result<(), EngineError> {
         self.killed.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        match self.stuck.load(Ordering::Relaxed) {
+            true => Err(EngineError::NotASocket),
+            false => Ok(()),
+        }
     }
 }
 
@@ -239,11 +246,17 @@ struct World {
     invoker: Invoker,
     version: Arc<Version>,
     killed: Arc<AtomicUsize>,
+    stuck: Arc<AtomicBool>,
     _folder: tempfile::TempDir,
 }
 
 impl World {
     async fn start() -> Self {
+        Self::of(16).await
+    }
+
+    /// With at most so many instances.
+    async fn of(instances: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let catalogue = Arc::new(Catalogue::built_in().unwrap());
@@ -256,8 +269,10 @@ impl World {
         )
         .unwrap();
         let killed = Arc::new(AtomicUsize::new(0));
+        let stuck = Arc::new(AtomicBool::new(false));
         let engine = FakeEngine {
             killed: Arc::clone(&killed),
+            stuck: Arc::clone(&stuck),
         };
         let launcher = Arc::new(Launcher {
             memory_mb: 4_096,
@@ -286,7 +301,7 @@ impl World {
             launcher,
             logs: FunctionLogs::open(&path.join("logs")).unwrap(),
             busy_poll: BusyPoll::new(Duration::from_secs(60)),
-            settings: warren_scheduler::Settings::new(4_096, 16),
+            settings: warren_scheduler::Settings::new(4_096, instances),
         });
         let name: warren_model::FunctionName = "f".parse().unwrap();
         registry
@@ -314,6 +329,7 @@ impl World {
             invoker,
             version,
             killed,
+            stuck,
             _folder: folder,
         }
     }
@@ -364,6 +380,30 @@ async fn failure(world: &World, event: &'static str) -> (String, Duration) {
         Outcome::Failed(failure) => (failure.error_type, begin.elapsed()),
         other => panic!("{event}: {other:?}"),
     }
+}
+
+/// One that is gone and not removed still has its memory, as far as anybody knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_counts_until_it_is_removed() {
+    let world = World::of(1).await;
+    world.stuck.store(true, Ordering::Relaxed);
+    failure(&world, "\"garbage\"").await;
+    let mut next = Box::pin(world.call("\"honest\"", false));
+    let waits = tokio::time::timeout(Duration::from_millis(500), &mut next).await;
+    assert!(waits.is_err(), "{waits:?}");
+    let counts = world.invoker.counts();
+    assert_eq!(
+        (counts.stopping, counts.starting, counts.waiting),
+        (1, 0, 1)
+    );
+    assert!(world.killed.load(Ordering::Relaxed) > 0, "it was tried");
+    world.stuck.store(false, Ordering::Relaxed);
+    let completed = next.await.unwrap();
+    assert_eq!(
+        completed.outcome,
+        Outcome::Answer(Bytes::from_static(b"\"right\""))
+    );
+    assert!(world.killed.load(Ordering::Relaxed) > 1, "and tried again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

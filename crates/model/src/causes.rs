@@ -59,10 +59,7 @@ mod tests {
     fn causes_are_told_once_on_one_line() {
         assert_eq!(chain(&layers(&["alone"])), "alone");
         let error = layers(&["it can't be opened", "refused: cut", "cut", "no route"]);
-        assert_eq!(
-            chain(&error),
-            "it can't be opened: refused: cut: no route"
-        );
+        assert_eq!(chain(&error), "it can't be opened: refused: cut: no route");
         assert_eq!(causes(&error).count(), 4);
     }
 

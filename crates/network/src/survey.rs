@@ -52,12 +52,16 @@ impl Traces {
 pub fn survey() -> Result<Vec<Traces>, NetworkError> {
     let mut found: Vec<Traces> = folders()?
         .into_iter()
-        .map(|(server, folder)| Traces {
-            server,
-            uplinks: uplink::of(&folder.join("net")),
-            runs: runs(&folder.join("net")),
-            folder: Some(folder),
-            table: None,
+        .map(|(server, folder)| {
+            let namespace = folder.join("net");
+            let uplinks = uplink::of(&namespace);
+            Traces {
+                server,
+                runs: is_served(&namespace) || uplinks.iter().any(|pid| is_a_server_s(*pid)),
+                uplinks,
+                folder: Some(folder),
+                table: None,
+            }
         })
         .collect();
     for table in tables(&list_tables()?) {
@@ -125,7 +129,7 @@ fn tables(listed: &str) -> Vec<String> {
 }
 
 /// Whether some process has a router's thread in this namespace.
-fn runs(namespace: &Path) -> bool {
+fn is_served(namespace: &Path) -> bool {
     let identity = |path: &Path| {
         let found = fs::metadata(path).ok()?;
         Some((found.dev(), found.ino()))
@@ -133,17 +137,33 @@ fn runs(namespace: &Path) -> bool {
     let Some(wanted) = identity(namespace) else {
         return false;
     };
-    let within = |folder: &Path| {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).collect::<Vec<_>>()
-    };
     within(Path::new("/proc"))
         .iter()
-        .flat_map(|process| within(&process.join("task")))
-        .filter(|thread| {
-            fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == THREAD)
-        })
+        .flat_map(|process| routers(process))
         .any(|thread| identity(&thread.join("ns/net")) == Some(wanted))
+}
+
+/// Whether a process that has a router started this uplink: a server with mounts of its own, whose namespace is not to be seen from here. One whose server
+/// is dead has another parent.
+fn is_a_server_s(uplink: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{uplink}/status")).unwrap_or_default();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+    parent.is_some_and(|pid| !routers(&Path::new("/proc").join(pid.trim())).is_empty())
+}
+
+/// The threads of a process, as a folder of `/proc`, that are a router's.
+fn routers(process: &Path) -> Vec<PathBuf> {
+    let mut threads = within(&process.join("task"));
+    threads.retain(|thread| {
+        fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim() == THREAD)
+    });
+    threads
+}
+
+/// What is in a folder; nothing if it is gone, as processes go.
+fn within(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
 }
 
 #[cfg(test)]
@@ -158,8 +178,9 @@ mod tests {
 
     #[test]
     fn a_namespace_that_nobody_serves_is_dead() {
-        assert!(!runs(Path::new("/proc/self/ns/net")));
-        assert!(!runs(Path::new("/no/such/file")));
+        assert!(!is_served(Path::new("/proc/self/ns/net")));
+        assert!(!is_served(Path::new("/no/such/file")));
+        assert!(!is_a_server_s(1));
     }
 
     #[test]

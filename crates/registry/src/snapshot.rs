@@ -174,7 +174,9 @@ impl Snapshot {
             true => 0,
             false => {
                 let functions = self.functions.values();
-                functions.filter(|entry| lacks(entry, &self.missing)).count()
+                functions
+                    .filter(|entry| lacks(entry, &self.missing))
+                    .count()
             }
         }
     }

@@ -91,7 +91,9 @@ impl Tables {
             let routes: Vec<_> = routes.iter().map(RouteRow::route).collect();
             let read = routes.iter().filter_map(|route| route.as_ref().ok());
             let read = read.cloned().collect();
-            let code = versions.iter().filter_map(|row| row.code_digest.parse().ok());
+            let code = versions
+                .iter()
+                .filter_map(|row| row.code_digest.parse().ok());
             let code = code.collect();
             let reserved = row.reserved_concurrency;
             let reserved = reserved.and_then(|reserved| reserved.try_into().ok());

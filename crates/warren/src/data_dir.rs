@@ -141,8 +141,8 @@ impl DataDir {
 
     /// The same, of a folder that somebody else may have open.
     pub(crate) fn id_of(path: &Path, server: &str) -> anyhow::Result<ServerId> {
-        let folder = fs::metadata(path)
-            .with_context(|| format!("could not look at {}", path.display()))?;
+        let folder =
+            fs::metadata(path).with_context(|| format!("could not look at {}", path.display()))?;
         let made = folder
             .created()
             .ok()

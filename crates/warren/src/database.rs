@@ -57,12 +57,11 @@ impl Database {
             (Self::Sqlite, Some(bound)) if !has_sqlite(data) => return Err(data.elsewhere(bound)),
             (Self::Sqlite, bound) => {
                 // Before anything is brought up to date there.
-                let seen = glance_at_sqlite(data).await?;
-                let server = seen.and_then(|seen| seen.server);
-                if let (Some(bound), Some(server)) = (bound, server)
-                    && bound.server != server
-                {
-                    return Err(data.elsewhere(bound));
+                if let Some(bound) = bound {
+                    let seen = glance_at_sqlite(data).await?;
+                    if seen.and_then(|seen| seen.server).as_ref() != Some(&bound.server) {
+                        return Err(data.elsewhere(bound));
+                    }
                 }
                 Arc::new(open_sqlite(data).await?)
             }
@@ -73,7 +72,7 @@ impl Database {
             (Self::Postgres(address), Some(bound)) => {
                 let id = ServerId::new(bound.server.clone());
                 match open_postgres(address, data, node, Expected::Of(&id)).await {
-                    Err(error) if is_foreign(&error) => return Err(data.elsewhere(bound)),
+                    Err(error) if foreign(&error).is_some() => return Err(data.elsewhere(bound)),
                     opened => Arc::new(opened?),
                 }
             }
@@ -108,11 +107,12 @@ impl Database {
     }
 }
 
-/// Whether it is another database than the one that was expected.
-pub(crate) fn is_foreign(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Foreign { .. })))
+/// What was found, if it is another database than the one that was expected.
+pub(crate) fn foreign(error: &anyhow::Error) -> Option<&str> {
+    error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(StoreError::Foreign { found }) => Some(found.as_str()),
+        _ => None,
+    })
 }
 
 impl fmt::Display for Database {

@@ -1,6 +1,6 @@
 //! `warren migrate`: moves the functions of a data folder from SQLite to PostgreSQL. Their code stays in the folder.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use warren_store::{Expected, Store};
 
 use crate::{
@@ -32,10 +32,10 @@ async fn run(place: Place) -> anyhow::Result<()> {
     }
     let aside = database::aside(&data)?;
     // Before anything is brought up to date there.
-    if let (Some(bound), Some(seen)) = (&bound, database::glance_at_sqlite(&data).await?)
-        && let Some(server) = &seen.server
-    {
-        refuse_other(&data, bound, server, seen.revision)?;
+    if let Some(bound) = &bound {
+        let seen = database::glance_at_sqlite(&data).await?;
+        let (server, revision) = seen.map_or((None, 0), |seen| (seen.server, seen.revision));
+        refuse_other(&data, bound, server.as_deref(), revision)?;
     }
     let from = database::open_sqlite(&data).await?;
     let (contents, server) = (from.load().await?, from.server_id().await?);
@@ -48,15 +48,13 @@ async fn run(place: Place) -> anyhow::Result<()> {
     }
     let node = serve::node_name();
     let expected = Expected::EmptyOrOf(&server);
-    let to = match database::open_postgres(address, &data, &node, expected).await {
-        Err(error) if database::is_foreign(&error) => {
-            let found = error.root_cause().to_string();
-            bail!(
-                "functions are moved into an empty database only, and {address} is none ({found}): make one with createdb, or a schema of its own (docs/postgresql.md), and name that. To serve the functions that are there, start 'warren serve' with it and with the data folder that has their code"
-            )
-        }
-        opened => opened?,
-    };
+    let to = database::open_postgres(address, &data, &node, expected).await;
+    let to = to.map_err(|error| match database::foreign(&error) {
+        None => error,
+        Some(found) => anyhow!(
+            "functions are moved into an empty database only, and {address} has {found}: make one with createdb, or a schema of its own (docs/postgresql.md), and name that. To serve the functions that are there, start 'warren serve' with that database and with the data folder that has their code"
+        ),
+    })?;
     let there = to.load().await?;
     match there.functions.len() + there.damaged.len() {
         0 => to.fill(&contents, &server).await?,
@@ -109,10 +107,10 @@ fn nothing_to_move(data: &DataDir, bound: Option<&Bound>) -> String {
 fn refuse_other(
     data: &DataDir,
     bound: &Bound,
-    server: &str,
+    server: Option<&str>,
     revision: u64,
 ) -> anyhow::Result<()> {
-    if bound.server != server {
+    if server != Some(&bound.server) {
         return Err(data.elsewhere(bound));
     }
     if bound.revision > revision {
@@ -142,7 +140,7 @@ mod tests {
             revision: 7,
         };
         let refused = |server: &ServerId, revision| {
-            let refused = refuse_other(&data, &bound, server.as_str(), revision);
+            let refused = refuse_other(&data, &bound, Some(server.as_str()), revision);
             refused.err().map(|error| error.to_string())
         };
         assert_eq!(refused(&server, 7), None);

@@ -15,7 +15,7 @@ use crate::database::Database;
 /// The settings file's name.
 const FILE: &str = "warren.toml";
 /// The data folder, if none is named.
-const DATA_DIR: &str = ".warren/data";
+pub(crate) const DATA_DIR: &str = ".warren/data";
 /// Covers the usual answer of a function that has nothing to wait for, and the usual next request of a client in a loop.
 const BUSY_POLL_US: u32 = 100;
 /// With longer moments nearly every peer is quick, and a processor never rests.

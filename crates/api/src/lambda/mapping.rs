@@ -223,7 +223,21 @@ mod tests {
         };
         let invalid = |value| Timeout::new(value).map(|_| ()).map_err(RegistryError::from);
         let route = || "GET /a".parse().unwrap();
-        let cases: [(LambdaError, Code, &str); 23] = [
+        let no_code = || NoCode {
+            digest: Digest::of(b"zip"),
+            folder: "/data".into(),
+        };
+        let cases: [(LambdaError, Code, &str); 25] = [
+            (
+                NotReady::NoCode(no_code()).into(),
+                Code::ServiceException,
+                "is not in Warren's data folder /data. Start Warren with the data folder that has it (--data-dir)",
+            ),
+            (
+                RegistryError::NoCode(no_code()).into(),
+                Code::ServiceException,
+                "(sha256 ",
+            ),
             (
                 NotReady::NotFound(damaged).into(),
                 Code::ServiceException,

@@ -25,11 +25,7 @@ impl Changes {
     /// Compares a request with what there is.
     ///
     /// Code that is not here is given again, though it is the same.
-    pub(super) fn between(
-        entry: &Entry,
-        spec: Spec,
-        without_code: bool,
-    ) -> Result<Self, Refusal> {
+    pub(super) fn between(entry: &Entry, spec: Spec, without_code: bool) -> Result<Self, Refusal> {
         let function = &entry.function;
         let latest = &entry.latest;
         let mut changes = Self::default();

@@ -80,10 +80,12 @@ pub(super) fn report(
         .filter(|(_, entry)| lacks(entry, missing))
         .map(|(name, _)| name.as_str())
         .collect();
+    let digests = missing.digests.iter().take(NAMED);
+    let digests: Vec<_> = digests.map(ToString::to_string).collect();
     error!(
         count = lacking.len(),
         functions = lacking[..lacking.len().min(NAMED)].join(", "),
-        sha256 = missing.digests.iter().take(NAMED).map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        sha256 = digests.join(", "),
         data = %missing.folder.display(),
         next = NoCode::NEXT,
         "functions can't be called: their code is not in the data folder"

@@ -70,29 +70,42 @@ impl Address {
         let said = match &error {
             sqlx::Error::Io(error) => match (error.kind(), options.get_socket()) {
                 (io::ErrorKind::NotFound, _) | (io::ErrorKind::ConnectionRefused, Some(_)) => {
-                    format!("there is no server at the socket {place} ({error}): start PostgreSQL, or name its socket's folder as `host`")
+                    format!(
+                        "there is no server at the socket {place} ({error}): start PostgreSQL, or name its socket's folder as `host`"
+                    )
                 }
                 (io::ErrorKind::ConnectionRefused, None) => format!(
                     "nobody listens at {place} ({error}): start PostgreSQL there, or correct host and port (PostgreSQL's own setting is listen_addresses)"
                 ),
-                _ => format!("{place} can't be reached ({error}): look at host and port, and at the network in between"),
+                _ => format!(
+                    "{place} can't be reached ({error}): look at host and port, and at the network in between"
+                ),
             },
             sqlx::Error::Tls(cause) => {
                 let mode = ssl_mode(options.get_ssl_mode());
                 let next = match cause.to_string().contains("not support") {
-                    true => "switch it on there (`ssl = on`), or, if nobody can listen in between, write ?sslmode=disable behind the address",
-                    false => "give the root that signed its certificate as &sslrootcert=FILE, and see that the certificate is for this host",
+                    true => {
+                        "switch it on there (`ssl = on`), or, if nobody can listen in between, write ?sslmode=disable behind the address"
+                    }
+                    false => {
+                        "give the root that signed its certificate as &sslrootcert=FILE, and see that the certificate is for this host"
+                    }
                 };
+                let said = cause.to_string();
                 return refused(
                     format!("{place} offers no TLS as `sslmode={mode}` asks for: {next}"),
-                    error::words(error),
+                    said.into(),
                 );
             }
             sqlx::Error::Database(said) if said.code().as_deref() == Some(WRONG_PASSWORD) => {
                 let user = options.get_username();
                 let problem = match self.password {
-                    true => format!("the password of the user {user} is wrong, or there is no such user: look at both (in a URL, `@`, `:`, `/`, `?` and `#` of a password are written %40, %3A, %2F, %3F and %23)"),
-                    false => format!("the database asks for a password of the user {user}, and none was given: write it in the address (postgres://{user}:PASSWORD@...), in PGPASSWORD or in ~/.pgpass (a line there may also be wrong)"),
+                    true => format!(
+                        "the password of the user {user} is wrong, or there is no such user: look at both (in a URL, `@`, `:`, `/`, `?` and `#` of a password are written %40, %3A, %2F, %3F and %23)"
+                    ),
+                    false => format!(
+                        "the database asks for a password of the user {user}, and none was given: write it in the address (postgres://{user}:PASSWORD@...), in PGPASSWORD or in ~/.pgpass (a line there may also be wrong)"
+                    ),
                 };
                 return refused(problem, error::words(error));
             }

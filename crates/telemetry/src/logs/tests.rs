@@ -295,6 +295,29 @@ async fn the_length_of_a_line_is_bounded() {
     assert!(found[0].text.len() <= MAX_LINE + 64);
 }
 
+/// The line that stands for what made room is written with the next one; behind the last one, at the end.
+#[tokio::test]
+async fn the_notice_of_what_made_room_is_not_lost_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = function("f");
+    let logs = FunctionLogs::with_limits(folder.path(), small()).unwrap();
+    // From some line on each removes an older one.
+    for number in 0..20 {
+        logs.append(&f, line(number, &"x".repeat(900)));
+        logs.flush().await.unwrap();
+    }
+    logs.append(&f, line(20, "the last"));
+    drop(logs);
+    let logs = FunctionLogs::with_limits(folder.path(), small()).unwrap();
+    let found = texts(&logs.query(&f, Query::latest(2)).await.unwrap());
+    assert_eq!(found[0], "the last");
+    let notice = &found[1];
+    assert!(
+        notice.starts_with("WARREN the oldest ") && notice.contains("were removed"),
+        "{notice}"
+    );
+}
+
 #[tokio::test]
 async fn the_end_writes_what_was_appended() {
     let folder = tempfile::tempdir().unwrap();

@@ -152,7 +152,10 @@ async fn server(connection: &Connection) -> Vec<Check> {
         ),
     )];
     if !health.database.is_empty() && health.problems.iter().all(|it| it.part != "database") {
-        checks.push(Check::ok("database", format!("{} answers", health.database)));
+        checks.push(Check::ok(
+            "database",
+            format!("{} answers", health.database),
+        ));
     }
     checks.extend(health.problems.into_iter().map(|problem| {
         Check::bad(

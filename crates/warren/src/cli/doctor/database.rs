@@ -62,11 +62,7 @@ async fn sqlite(data_dir: &Path, bound: Option<&Bound>) -> Check {
         };
     }
     match SqliteStore::glance(&file).await {
-        Ok(seen) => seen_at(
-            &format!("sqlite, {}", file.display()),
-            seen.as_ref(),
-            bound,
-        ),
+        Ok(seen) => seen_at(&format!("sqlite, {}", file.display()), seen.as_ref(), bound),
         Err(error) => Check::bad(
             PART,
             Verdict::Missing,

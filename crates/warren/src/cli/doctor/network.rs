@@ -46,7 +46,10 @@ async fn routers(data_dir: &Path) -> Vec<Check> {
     }
     let own = own_id(data_dir);
     let found = spawn_blocking(warren_network::survey).await;
-    match found.map_err(anyhow::Error::from).and_then(|found| Ok(found?)) {
+    match found
+        .map_err(anyhow::Error::from)
+        .and_then(|found| Ok(found?))
+    {
         Ok(found) if found.is_empty() => vec![Check::ok(
             "routers",
             "none: no server with networks runs on this machine",
@@ -102,7 +105,10 @@ fn router(traces: &Traces, own: bool) -> Check {
     }
     let left: Vec<_> = [
         traces.folder.as_ref().map(|it| it.display().to_string()),
-        traces.table.as_ref().map(|it| format!("the nft table {it}")),
+        traces
+            .table
+            .as_ref()
+            .map(|it| format!("the nft table {it}")),
         (!traces.uplinks.is_empty()).then(|| "an uplink process".to_owned()),
     ]
     .into_iter()
@@ -111,7 +117,10 @@ fn router(traces: &Traces, own: bool) -> Check {
     Check::bad(
         part,
         Verdict::Warning,
-        format!("left by a server that does not run{whose}: {}", left.join(", ")),
+        format!(
+            "left by a server that does not run{whose}: {}",
+            left.join(", ")
+        ),
         format!(
             "start that server again, which removes it; if it is gone for good: {}",
             traces.removal()
