@@ -32,7 +32,7 @@ mod tests {
     #[derive(Debug)]
     struct Layer {
         words: &'static str,
-        below: Option<Box<Layer>>,
+        below: Option<Box<dyn Error>>,
     }
 
     impl fmt::Display for Layer {
@@ -43,15 +43,14 @@ mod tests {
 
     impl Error for Layer {
         fn source(&self) -> Option<&(dyn Error + 'static)> {
-            let below = self.below.as_deref();
-            below.map(|layer| layer as _)
+            self.below.as_deref()
         }
     }
 
     fn layers(words: &[&'static str]) -> Layer {
         Layer {
             words: words[0],
-            below: words.get(1).map(|_| Box::new(layers(&words[1..]))),
+            below: words.get(1).map(|_| layers(&words[1..]).into()),
         }
     }
 
@@ -65,8 +64,11 @@ mod tests {
 
     #[test]
     fn a_cause_of_a_kind_is_found() {
-        let inner = std::io::Error::from(std::io::ErrorKind::StorageFull);
-        let outer = std::io::Error::other(inner);
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let outer = Layer {
+            words: "it can't be written",
+            below: Some(full.into()),
+        };
         let kind = causes(&outer).last().and_then(|cause| {
             let found = cause.downcast_ref::<std::io::Error>()?;
             Some(found.kind())
