@@ -180,8 +180,10 @@ async fn following_continues_a_query_without_gap_or_repetition() {
     // A cap would remove lines before they are read; 20 of them are always there.
     let (found, mut follow) = logs.follow(&f, Query::latest(20)).await.unwrap();
     writer.join().unwrap();
+    // On a busy machine lines were removed already when it was asked, and a notice stands for them.
     let mut numbers: Vec<u64> = found
         .iter()
+        .filter(|line| !line.text().starts_with("WARREN"))
         .map(|line| line.text().parse().unwrap())
         .collect();
     while numbers.last() != Some(&4_999) {
@@ -306,11 +308,12 @@ async fn the_notice_of_what_made_room_is_not_lost_at_the_end() {
         logs.append(&f, line(number, &"x".repeat(900)));
         logs.flush().await.unwrap();
     }
-    logs.append(&f, line(20, "the last"));
+    let last = "y".repeat(900);
+    logs.append(&f, line(20, &last));
     drop(logs);
     let logs = FunctionLogs::with_limits(folder.path(), small()).unwrap();
     let found = texts(&logs.query(&f, Query::latest(2)).await.unwrap());
-    assert_eq!(found[0], "the last");
+    assert_eq!(found[0], last);
     let notice = &found[1];
     assert!(
         notice.starts_with("WARREN the oldest ") && notice.contains("were removed"),
