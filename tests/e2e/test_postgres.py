@@ -410,14 +410,18 @@ def test_a_folder_of_another_database_changes_nothing_there(empty, start, tmp_pa
     # Nor is a file of another one brought up to date.
     third = start("third")
     third.stop()
-    shutil.copy(third.folder / "warren.db", other.folder / "warren.db")
+    for file in other.folder.glob("warren.db*"):
+        file.unlink()
+    for file in third.folder.glob("warren.db*"):
+        shutil.copy(file, other.folder)
     with contextlib.closing(sqlite3.connect(other.folder / "warren.db")) as connection, connection:
         connection.execute("DROP TABLE _sqlx_migrations")
     for command in (["serve"], ["migrate", "--database", empty.url]):
         said = warren(*command, "--data-dir", other.folder, status=1, **anywhere)
         assert "another database" in said, said
         assert sqlite_rows(other, "SELECT name FROM sqlite_master WHERE name = '_sqlx_migrations'") == []
-    (other.folder / "warren.db").unlink()
+    for file in other.folder.glob("warren.db*"):
+        file.unlink()
     # Nor in an empty one.
     empty.sql("CREATE DATABASE other", database="postgres")
     url = empty.url.replace("/warren?", "/other?")
