@@ -21,9 +21,9 @@ def programs():
 
 
 class Postgres:
-    """Starts empty; `stop` and `run` are an outage. `listen` names addresses beside the socket, at `port`; it trusts everybody there."""
+    """Starts empty; `stop` and `run` are an outage. `listen` names addresses beside the socket, at `port`; it trusts everybody there, or asks for a `password`."""
 
-    def __init__(self, listen="", port=5432):
+    def __init__(self, listen="", port=5432, password=None):
         self.listen, self.port = listen, port
         # The path of a socket has 107 bytes at most, so not the test's own folder.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="warren-pg-"))
@@ -40,8 +40,12 @@ class Postgres:
         if listen:
             with (self.folder / "data/pg_hba.conf").open("a") as rules:
                 rules.write("host all all all trust\n")
+        if password is not None:
+            (self.folder / "data/pg_hba.conf").write_text("local all all trust\nhost all all all scram-sha-256\n")
         self.run()
         self.sql("CREATE DATABASE warren", database="postgres")
+        if password is not None:
+            self.sql(f"ALTER USER warren PASSWORD '{password}'")
 
     def command(self, program, *arguments):
         as_nobody = ["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"] if os.getuid() == 0 else []

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 import languages
 from calls import Background, answer_of, call, many_callers, wait_until
 from functions import ROLE, deploy, fresh_name, zip_of
-from host_view import containers, docker, leftovers, log_lines, loop_devices, mounts, sandboxes, server_id
+from host_view import containers, docker, folder_id, leftovers, log_lines, loop_devices, mounts, sandboxes, server_id
 from server import BINARY, Warren, free_port
 
 CRASHES = 3
@@ -312,3 +312,35 @@ def test_a_copied_folder_leaves_the_first_one_s_instances(start):
     assert answer_of(many_callers(copy), name)["boot"] != boot
     copy.stop()
     assert answer_of(client, name)["boot"] == boot
+
+
+def doctor(server):
+    """What it says of this machine, by part; where a part is there twice, the last."""
+    done = subprocess.run(
+        [BINARY, "doctor", "--json", "--server", server.url, "--data-dir", server.folder],
+        capture_output=True, text=True, timeout=120,
+    )
+    report = json.loads(done.stdout)
+    return {check["part"]: check for check in report["this_machine"]}
+
+
+def test_doctor_knows_the_routers_of_living_and_of_dead_servers(start):
+    server = start()
+    router = f"router of {folder_id(server)}"
+    said = doctor(server)
+    if router not in said:
+        pytest.skip(f"there are no networks here: {said.get('routers')}")
+    assert said[router]["verdict"] == "ok" and "of this data folder" in said[router]["found"], said[router]
+    assert said["database"]["verdict"] == "ok" and str(server.folder / "warren.db") in said["database"]["found"]
+    assert "name server" in said
+    kill(server)
+    left = doctor(server)[router]
+    assert left["verdict"] == "warning" and "does not run" in left["found"], left
+    assert f"/run/warren/{folder_id(server)}" in left["found"] and "nft table" in left["found"], left
+    assert "start that server again" in left["next_step"] and "nft delete table inet warren_" in left["next_step"], left
+    # It looks, and removes nothing.
+    assert doctor(server)[router] == left
+    server.start()
+    assert doctor(server)[router]["verdict"] == "ok"
+    server.stop()
+    assert router not in doctor(server)

@@ -19,7 +19,7 @@ import functions
 import postgres
 from calls import Background, answer_of, many_callers, wait_until
 from functions import deploy, fresh_name
-from server import BINARY, Warren
+from server import BINARY, Warren, free_port
 
 OUTAGE_S = 20
 CALLERS = 4
@@ -214,7 +214,7 @@ def test_one_server_owns_a_database(empty, start, tmp_path):
     server = start(**on_postgres(empty))
     other = tmp_path / "other"
     said = warren("serve", "--data-dir", other, status=1, WARREN_LISTEN="127.0.0.1:0", WARREN_ROUTES_LISTEN="127.0.0.1:0", **on_postgres(empty))
-    assert f"process {server.process.pid} on" in said, said
+    assert f"process {server.process.pid} on" in said and "end that one first" in said, said
     assert postgres.PASSWORD not in said
     # The one that owns it loses its connections, not the database.
     empty.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'warren'")
@@ -222,6 +222,83 @@ def test_one_server_owns_a_database(empty, start, tmp_path):
     wait_until(
         lambda: refusal_of(lambda: deploy(client, functions.ECHO)) is None, NOTICE_S, "changes are made again"
     )
+
+
+def test_a_database_that_does_not_open_says_why_and_what_next(tmp_path):
+    if postgres.programs() is None:
+        pytest.skip("PostgreSQL is not installed; `scripts/setup.sh test` does it")
+    port, nobody = free_port(), free_port()
+    server = postgres.Postgres(listen="127.0.0.1", port=port, password=postgres.PASSWORD)
+    given, wrong = f"warren:{postgres.PASSWORD}", "warren:wrong"
+    cases = [
+        (f"{given}@127.0.0.1:{nobody}/warren", ["nobody listens", f"127.0.0.1:{nobody}", "onnection refused", "start PostgreSQL there"]),
+        (f"/warren?user=warren&host={tmp_path}", ["no server at the socket", str(tmp_path), "start PostgreSQL"]),
+        (f"{given}@no-such-host.invalid/warren", ["no-such-host.invalid:5432 can't be reached", "look at host and port"]),
+        (f"{wrong}@127.0.0.1:{port}/warren", ["the password of the user warren is wrong", "look at both"]),
+        (f"warren@127.0.0.1:{port}/warren", ["asks for a password of the user warren, and none was given", "PGPASSWORD"]),
+        (f"{given}@127.0.0.1:{port}/warren?sslmode=require", ["sslmode=require", "ssl = on", "sslmode=disable", "does not support TLS"]),
+        (f"{given}@127.0.0.1:{port}/none", ["no database of this name", "createdb"]),
+    ]
+    try:
+        for url, words in cases:
+            settings = {"WARREN_DATABASE": f"postgres://{url}", "WARREN_LISTEN": "127.0.0.1:0", "WARREN_ROUTES_LISTEN": "127.0.0.1:0"}
+            said = warren("serve", "--data-dir", tmp_path / "data", status=1, **settings)
+            for word in words:
+                assert word in said, (word, said)
+            # Once, and not where in PostgreSQL's source it was said.
+            assert said.count("authentication failed") <= 1 and " at line " not in said, said
+            assert "pool timed out" not in said and postgres.PASSWORD not in said and "wrong@" not in said, said
+            looked = warren("doctor", "--json", "--data-dir", tmp_path / "data", status=1, **settings)
+            report, _ = json.JSONDecoder().raw_decode(looked)
+            looked = {check["part"]: check for check in report["this_machine"]}["database"]
+            assert looked["verdict"] == "missing" and words[0] in looked["found"], looked
+    finally:
+        server.remove()
+
+
+def test_code_that_is_in_another_data_folder_is_named(empty, start):
+    server = start(**on_postgres(empty))
+    client = server.client()
+    name = deploy(client, functions.ECHO, Tags={"warren:route": "GET /named"})
+    again = deploy(client, functions.ECHO + "# again")
+    digests = {each: json.loads(warren("get", each, "--json", **client_settings(server)))["code"]["sha256"] for each in (name, again)}
+    server.stop()
+    # The same database, and a data folder without its code.
+    other = start("other", **on_postgres(empty))
+    client = other.client()
+    for each, digest in digests.items():
+        response, _ = refusal_of(lambda: answer_of(client, each))
+        assert response["ResponseMetadata"]["HTTPStatusCode"] == 500, response
+        for words in [digest, str(other.folder), "--data-dir", "'blobs'", "UpdateFunctionCode"]:
+            assert words in response["Error"]["Message"], (words, response)
+        shown = client.get_function(FunctionName=each)["Configuration"]
+        assert shown["State"] == "Failed" and digest in shown["StateReason"], shown
+        assert digest in warren("get", each, **client_settings(other))
+        assert digest in warren("invoke", each, status=1, **client_settings(other))
+    status, _, body = other.fetch("GET", "/named")
+    assert status == 500 and b"code is not on this server" in body and str(other.folder).encode() not in body
+    assert "2 functions" in problems_of(other)["code"]
+    looked = warren("doctor", status=None, **client_settings(other), **on_postgres(empty))
+    assert "2 functions" in looked and "blobs" in looked and postgres.PASSWORD not in looked, looked
+    assert "postgres answers" in looked and "revision" in looked, looked
+    log = other.log_path.read_text()
+    assert "functions can't be called: their code is not in the data folder" in log and digests[name] in log
+    # The same code once more is code that is there.
+    client.update_function_code(FunctionName=again, ZipFile=functions.zip_of(functions.ECHO + "# again"))
+    functions.wait(client, "function_updated_v2", again)
+    assert answer_of(client, again, {"a": 1})["event"] == {"a": 1}
+    assert "1 functions" in problems_of(other)["code"]
+    # So is what is copied, without a restart.
+    shutil.copytree(server.folder / "blobs", other.folder / "blobs", dirs_exist_ok=True)
+    wait_until(lambda: problems_of(other) == {}, NOTICE_S, "the code is found")
+    assert answer_of(client, name, {"a": 1})["event"] == {"a": 1}
+    assert client.get_function(FunctionName=name)["Configuration"]["State"] == "Active"
+    # What is taken away from a server that runs is named at the next start of an instance.
+    cold = deploy(client, functions.ECHO + "# cold")
+    for taken in [*other.folder.glob("blobs/sha256/*/*"), *other.folder.glob("code/*/")]:
+        shutil.rmtree(taken) if taken.is_dir() else taken.unlink()
+    response, _ = refusal_of(lambda: answer_of(client, cold))
+    assert "sha256" in response["Error"]["Message"], response
 
 
 def test_migrate_moves_everything(empty, start, tmp_path):
@@ -238,6 +315,8 @@ def test_migrate_moves_everything(empty, start, tmp_path):
     assert "warren migrate" in said, said
     said = warren("migrate", *flags, **on_postgres(empty))
     assert "moved 1 functions" in said and postgres.PASSWORD not in said, said
+    said = warren("migrate", *flags, status=1, **on_postgres(empty))
+    assert "moved already" in said and "warren.db.moved" in said and "they are in postgres://" in said, said
     # Nor that of a new SQLite file.
     said = warren("serve", *flags, status=1, **anywhere)
     assert "another database" in said, said
@@ -250,6 +329,15 @@ def test_migrate_moves_everything(empty, start, tmp_path):
     versions = client.list_versions_by_function(FunctionName=name)["Versions"]
     assert [version["Version"] for version in versions] == ["$LATEST", "1"]
     assert server.fetch("GET", "/moved")[0] == 200
+    # What is there at each start is no news.
+    assert "already exists" not in server.log_path.read_text()
+    server.stop()
+    # Nothing moves into a database that another one uses.
+    other = start("other")
+    other.stop()
+    said = warren("migrate", "--data-dir", other.folder, status=1, **on_postgres(empty))
+    assert "empty database only" in said and "createdb" in said and "1 functions" in said, said
+    assert (other.folder / "warren.db").exists()
 
 
 def test_a_newer_schema_is_refused_by_name(empty, start, tmp_path):
@@ -319,6 +407,21 @@ def test_a_folder_of_another_database_changes_nothing_there(empty, start, tmp_pa
     said = warren("serve", "--data-dir", other.folder, status=1, **anywhere, **on_postgres(empty))
     assert "another database" in said and "sqlite" in said, said
     assert empty.sql("SELECT * FROM meta") == before
+    # Nor is a file of another one brought up to date.
+    third = start("third")
+    third.stop()
+    for file in other.folder.glob("warren.db*"):
+        file.unlink()
+    for file in third.folder.glob("warren.db*"):
+        shutil.copy(file, other.folder)
+    with contextlib.closing(sqlite3.connect(other.folder / "warren.db")) as connection, connection:
+        connection.execute("DROP TABLE _sqlx_migrations")
+    for command in (["serve"], ["migrate", "--database", empty.url]):
+        said = warren(*command, "--data-dir", other.folder, status=1, **anywhere)
+        assert "another database" in said, said
+        assert sqlite_rows(other, "SELECT name FROM sqlite_master WHERE name = '_sqlx_migrations'") == []
+    for file in other.folder.glob("warren.db*"):
+        file.unlink()
     # Nor in an empty one.
     empty.sql("CREATE DATABASE other", database="postgres")
     url = empty.url.replace("/warren?", "/other?")

@@ -65,6 +65,7 @@ impl Api {
         loop {
             let (invocation, found) = find()?;
             tries_left -= 1;
+            let digest = invocation.version.code.digest;
             let result = self.0.invoker.invoke(invocation).await;
             if let Some(ended) = ended(&result) {
                 let since = match ended {
@@ -73,8 +74,16 @@ impl Api {
                 };
                 self.0.metrics.invocation(ended, since.elapsed());
             }
+            let again = match &result {
+                Err(InvokeError::Changed) => tries_left > 0,
+                // Asked again, the snapshot says that it is the code which is missing.
+                Err(InvokeError::Unavailable(_)) if tries_left > 0 => {
+                    self.registry().lacks_code(&digest).await
+                }
+                _ => false,
+            };
             match result {
-                Err(InvokeError::Changed) if tries_left > 0 => {}
+                Err(_) if again => {}
                 result => return Ok((result?, found)),
             }
         }

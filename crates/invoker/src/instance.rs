@@ -29,7 +29,7 @@ use tokio::{
     time::{Instant, Sleep, sleep, timeout},
 };
 use warren_engine::Sandbox;
-use warren_model::{InstanceId, Outcome, RequestId};
+use warren_model::{InstanceId, Outcome, RequestId, chain};
 use warren_protocol::{Claim, Interface};
 use warren_scheduler::{CallId, Event, Instance as Number};
 use warren_telemetry::report::Status;
@@ -41,7 +41,6 @@ use crate::{
     control::{Control, Life},
     dispatch::{Job, Order, Pool},
     invoker::Context,
-    launch::chain,
     recorder::{CallReport, Recorder},
 };
 

@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use warren_engine::{CodeMount, Engine, SandboxSpec};
-use warren_model::{Config, EngineName, InstanceId, NetworkPolicy, Version};
+use warren_model::{Config, EngineName, InstanceId, NetworkPolicy, Version, chain};
 use warren_package::{BlobStore, Unpacked};
 use warren_registry::{Prepare, PrepareError, Refusal};
 use warren_runtimes::{Catalogue, Kit, Progress, Recipe, Tree, Trees};
@@ -180,16 +180,4 @@ impl Prepare for Launcher {
             message: chain(error.as_ref()),
         })
     }
-}
-
-/// An error with its sources, in one line.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod causes;
 mod digest;
 mod engine;
 mod environment;
@@ -17,6 +18,7 @@ mod tags;
 mod timestamp;
 mod trace;
 
+pub use causes::{causes, chain};
 pub use digest::{Digest, ParseDigestError};
 pub use engine::EngineName;
 pub use environment::Environment;

@@ -21,9 +21,12 @@ mod resolver;
 mod router;
 mod rules;
 mod shares;
+mod survey;
 mod uplink;
 
 pub use containers::Containers;
 pub use error::NetworkError;
 pub use network::{Attachment, Network};
 pub use program::{PROGRAMS, TUN, missing};
+pub use resolver::{answers, name_servers};
+pub use survey::{Traces, survey};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::task::block_in_place;
-use warren_model::{NetworkPolicy, ServerId};
+use warren_model::{NetworkPolicy, ServerId, chain};
 
 use crate::{
     Containers, NetworkError,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Where routers are, one folder for each server: cleared by a restart of the host, as they are.
-const RUN: &str = "/run/warren";
+pub(crate) const RUN: &str = "/run/warren";
 
 /// The network of one server's sandboxes.
 pub struct Network {
@@ -81,7 +81,7 @@ impl Network {
                 if let Err(left) = block_in_place(|| Router::remove(&self.folder, &self.server)) {
                     tracing::warn!(error = %left, "a failed router could not be cleaned up; the next start of the server will");
                 }
-                State::Unusable(reason(error))
+                State::Unusable(chain(error))
             }
         };
         started.map(drop)
@@ -182,17 +182,6 @@ impl Network {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
-}
-
-/// An error with its sources, in one line.
-fn reason(error: &NetworkError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -205,6 +205,22 @@ impl Sources {
     }
 }
 
+/// The name servers that functions' questions go to, where these are named; none: those of the host.
+pub fn name_servers(named: &[IpAddr]) -> Vec<SocketAddr> {
+    Sources::new(named, None).name_servers()
+}
+
+/// Whether a name server answers a question at all, whatever the answer is.
+pub async fn answers(server: SocketAddr, patience: Duration) -> bool {
+    let question = getrandom::u32()
+        .ok()
+        .and_then(|id| message::query(id as u16, "localhost", Kind::V4));
+    match question {
+        Some(question) => matches!(timeout(patience, ask(server, &question)).await, Ok(Ok(_))),
+        None => false,
+    }
+}
+
 /// The servers of a resolv.conf(5); without any, one on this host.
 fn named(text: &str) -> Vec<SocketAddr> {
     let found: Vec<_> = text
@@ -274,7 +290,7 @@ async fn ask(server: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut answer = vec![0; MESSAGE];
     loop {
         let length = socket.recv(&mut answer).await?;
-        if answers(&answer[..length], question) {
+        if belongs(&answer[..length], question) {
             answer.truncate(length);
             return Ok(answer);
         }
@@ -282,7 +298,7 @@ async fn ask(server: SocketAddr, question: &[u8]) -> std::io::Result<Vec<u8>> {
 }
 
 /// The same id, and an answer (RFC 1035, 4.1.1).
-fn answers(message: &[u8], question: &[u8]) -> bool {
+fn belongs(message: &[u8], question: &[u8]) -> bool {
     message.len() > 2 && message[..2] == question[..question.len().min(2)] && message[2] & 0x80 != 0
 }
 
@@ -291,7 +307,7 @@ async fn ask_over_tcp(server: SocketAddr, question: &[u8]) -> std::io::Result<Ve
     let mut connection = TcpStream::connect(server).await?;
     write_message(&mut connection, question).await?;
     let answer = read_message(&mut connection, usize::from(u16::MAX)).await?;
-    match answers(&answer, question) {
+    match belongs(&answer, question) {
         true => Ok(answer),
         false => Err(std::io::ErrorKind::InvalidData.into()),
     }

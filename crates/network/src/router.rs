@@ -38,6 +38,8 @@ use crate::{
     uplink,
 };
 
+/// The thread in the namespace; the kernel keeps 15 bytes of its name.
+pub(crate) const THREAD: &str = "warren-router";
 /// How long the uplink may take to come up; 30 to 70 ms are usual.
 const UPLINK_TIME: Duration = Duration::from_secs(5);
 /// Between looks whether it has.
@@ -320,7 +322,7 @@ fn thread(namespace: &Path) -> Result<mpsc::Sender<Job>, NetworkError> {
         }
     };
     std::thread::Builder::new()
-        .name("warren-router".to_owned())
+        .name(THREAD.to_owned())
         .spawn(work)
         .map_err(NetworkError::host("start a thread for", namespace))?;
     block_in_place(|| told.recv().map_err(|_| NetworkError::Closed))??;

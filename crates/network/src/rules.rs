@@ -12,6 +12,9 @@ use crate::{
     uplink::{LINK, UID},
 };
 
+/// How the names of servers' tables in the host's rules begin.
+pub(crate) const TABLES: &str = "warren_";
+
 /// Connections that one sandbox may have through the uplink, which is one process for all.
 const CONNECTIONS: u32 = 1024;
 
@@ -232,7 +235,7 @@ pub(crate) fn unpin(slot: Slot, pins: &[Pin]) -> String {
 
 /// The host's table of one server.
 pub(crate) fn host_table(server: &ServerId) -> String {
-    format!("warren_{}", server.as_str().replace('-', "_"))
+    format!("{TABLES}{}", server.as_str().replace('-', "_"))
 }
 
 /// The table of the host's own namespace: the uplink, which is a process of the host, reaches no address of the host, whatever the router lets through.

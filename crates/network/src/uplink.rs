@@ -97,18 +97,7 @@ pub(crate) fn is_up() -> bool {
 pub(crate) fn reap(folder: &Path) -> Result<usize, NetworkError> {
     let namespace = folder.join("net");
     let mut ended = 0;
-    let entries = fs::read_dir("/proc").map_err(NetworkError::host("read the folder", "/proc"))?;
-    for entry in entries.flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        if !is_uplink(pid, &namespace) {
-            continue;
-        }
+    for pid in of(&namespace) {
         let Some(Ok(process)) = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()))
         else {
             continue;
@@ -124,6 +113,15 @@ pub(crate) fn reap(folder: &Path) -> Result<usize, NetworkError> {
         }
     }
     Ok(ended)
+}
+
+/// The uplinks of this namespace.
+pub(crate) fn of(namespace: &Path) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| is_uplink(*pid, namespace))
+        .collect()
 }
 
 /// A process under the uplink's uid that was told of this namespace.

@@ -1,12 +1,12 @@
-use std::{error::Error as _, io};
+use std::io;
 
 use thiserror::Error;
-use warren_model::{Digest, FunctionName, Invalid, Route, State};
+use warren_model::{Digest, FunctionName, Invalid, Route, State, causes};
 use warren_package::{BlobError, PackageError};
 use warren_runtimes::ResolveError;
 use warren_store::StoreError;
 
-use crate::{NotFound, Refusal};
+use crate::{NoCode, NotFound, Refusal};
 
 /// Why the registry did not do what it was asked.
 ///
@@ -84,6 +84,9 @@ pub enum RegistryError {
     /// The zip is not in order: `RequestEntityTooLargeException` for [`PackageError::ZipTooLarge`], else `InvalidParameterValueException`.
     #[error(transparent)]
     Package(#[from] PackageError),
+    /// What is asked for needs code that is not here: `ServiceException`.
+    #[error(transparent)]
+    NoCode(#[from] NoCode),
     /// `ServiceException`, or `ServiceUnavailableException` where it is an outage.
     #[error("functions can't be stored or read")]
     Store(#[from] StoreError),
@@ -143,23 +146,11 @@ impl RegistryError {
 /// What is left while nothing can be written.
 const UNCHANGED: &str = "nothing can be created or changed, functions can be called as before.";
 
-/// With its causes, on one line; not as `Debug` shows them: that of a database's error has whole rows, with secrets.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |&cause| cause.source());
-    let causes: Vec<String> = causes.map(ToString::to_string).collect();
-    causes.join(": ")
-}
-
 /// What the system said, below what the layers made of it.
 fn io_cause(error: &RegistryError) -> Option<io::ErrorKind> {
-    let mut next = error.source();
-    while let Some(source) = next {
-        if let Some(error) = source.downcast_ref::<io::Error>() {
-            return Some(error.kind());
-        }
-        next = source.source();
-    }
-    None
+    causes(error)
+        .find_map(|cause| cause.downcast_ref::<io::Error>())
+        .map(io::Error::kind)
 }
 
 #[cfg(test)]
@@ -202,7 +193,7 @@ mod tests {
     fn rows_are_not_in_the_log() {
         let source = Box::new(Rows { _detail: "s3cret" });
         let error = RegistryError::Store(StoreError::Unavailable(source));
-        let said = chain(&error);
+        let said = warren_model::chain(&error);
         assert!(said.ends_with(": the words"), "{said}");
         assert!(!said.contains("s3cret"), "{said}");
     }

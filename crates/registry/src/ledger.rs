@@ -66,6 +66,11 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// The data folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Stops all removal until somebody removes the file that says why.
     ///
     /// # Errors

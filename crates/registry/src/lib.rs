@@ -4,6 +4,7 @@
 mod error;
 mod holds;
 mod ledger;
+mod missing;
 mod prepare;
 mod registry;
 mod request;
@@ -16,6 +17,7 @@ mod sweep;
 pub use error::RegistryError;
 pub use holds::Hold;
 pub use ledger::Ledger;
+pub use missing::NoCode;
 pub use prepare::{Prepare, PrepareError, Refusal};
 pub use registry::{Parts, Registry};
 pub use request::{ConfigPatch, Created, Guard, NewFunction, Publish, Updated};

@@ -1,5 +1,6 @@
 //! The handle, and what all changes share; the changes themselves are in the modules below.
 
+mod code;
 mod create;
 mod delete;
 mod follow;
@@ -25,6 +26,7 @@ use warren_package::{BlobStore, Limits, Target, Unpacked, check};
 use warren_runtimes::Catalogue;
 use warren_store::{Damaged, Standing, Store, StoreError};
 
+pub(crate) use self::code::lacks;
 use crate::holds::Holds;
 use crate::{
     ConfigPatch, Created, Entry, Guard, Hold, Ledger, NewFunction, Prepare, Publish, RegistryError,
@@ -82,7 +84,7 @@ impl Registry {
     pub async fn open(parts: Parts) -> Result<Self, RegistryError> {
         let account = Arc::new(parts.account.clone());
         let connection = connection(parts.store.as_ref());
-        let snapshot = read(parts.store.as_ref(), &account).await?;
+        let snapshot = read(&parts, &account, None).await?;
         let inner = Arc::new(Inner {
             account,
             changes: watch::Sender::new(snapshot.revision),
@@ -98,6 +100,7 @@ impl Registry {
         removal::start(&inner).await;
         preparation::resume(&inner);
         follow::start(&inner);
+        code::start(&inner);
         Ok(Self { inner })
     }
 
@@ -119,6 +122,11 @@ impl Registry {
     /// The revision of the present snapshot, whenever it changes. The snapshot is there before its revision is.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.inner.changes.subscribe()
+    }
+
+    /// What the store is: `sqlite` or `postgres`.
+    pub fn store_kind(&self) -> &'static str {
+        self.inner.parts.store.kind()
     }
 
     /// How the store stands.
@@ -235,7 +243,16 @@ impl Registry {
 
     /// The zip of a version's code.
     pub async fn code(&self, digest: &Digest) -> Result<Bytes, RegistryError> {
-        Ok(self.inner.parts.blobs.get(digest).await?)
+        self.inner.zip(digest).await
+    }
+
+    /// Whether the code of this digest is not here; from then on the snapshot says so too. To be asked after a start that failed.
+    pub async fn lacks_code(&self, digest: &Digest) -> bool {
+        let lacks = self.inner.lacks_code(digest).await.is_some();
+        if lacks {
+            self.inner.look_for_code().await;
+        }
+        lacks
     }
 
     /// Keeps the code of this digest, zip and unpacked, until the hold is dropped: for what runs longer than a call may take.
@@ -258,9 +275,13 @@ impl Registry {
     }
 }
 
-/// Everything that is stored.
-async fn read(store: &dyn Store, account: &Arc<Account>) -> Result<Snapshot, StoreError> {
-    let contents = store.load().await?;
+/// Everything that is stored, and which of its code is here; `known` is what was read before.
+async fn read(
+    parts: &Parts,
+    account: &Arc<Account>,
+    known: Option<&Snapshot>,
+) -> Result<Snapshot, StoreError> {
+    let contents = parts.store.load().await?;
     let functions: BTreeMap<FunctionName, Arc<Entry>> = contents
         .functions
         .into_iter()
@@ -276,11 +297,14 @@ async fn read(store: &dyn Store, account: &Arc<Account>) -> Result<Snapshot, Sto
         );
         damaged.insert(name.clone(), found);
     }
+    let missing = code::missing(parts, &functions).await;
+    code::report(&missing, known.map(|known| &*known.missing), &functions);
     Ok(Snapshot::new(
         contents.revision,
         Arc::clone(account),
         functions,
         Arc::new(damaged),
+        Arc::new(missing),
     ))
 }
 
@@ -340,8 +364,9 @@ impl Inner {
     async fn reload(self: &Arc<Self>) -> Result<(), StoreError> {
         self.doubtful.store(true, Ordering::Release);
         let connection = connection(self.parts.store.as_ref());
-        let snapshot = read(self.parts.store.as_ref(), &self.account).await?;
-        let before = self.snapshot.load().revision;
+        let known = self.snapshot.load_full();
+        let snapshot = read(&self.parts, &self.account, Some(&known)).await?;
+        let before = known.revision;
         if snapshot.revision < before {
             let why = format!(
                 "the database is older than it was: its revision is {}, it was {before}",
@@ -395,6 +420,9 @@ impl Inner {
             written.map_err(RegistryError::Ledger)?;
         }
         self.parts.blobs.put(zip).await?;
+        if self.snapshot.load().missing.of(&digest).is_some() {
+            self.look_for_code().await;
+        }
         Ok(hold)
     }
 }
@@ -427,7 +455,9 @@ impl Turn<'_> {
 
     /// What nothing refers to any more once the function is so, or gone.
     fn released(&self, name: &FunctionName, after: Option<&Entry>) -> HashSet<Digest> {
-        let before = digests(self.snapshot.function(name).map(Arc::as_ref));
+        let damaged = &self.snapshot.damaged;
+        let mut before = digests(self.snapshot.function(name).map(Arc::as_ref));
+        before.extend(damaged.get(name.as_str()).iter().flat_map(|it| &it.code));
         let mut released = &before - &digests(after);
         if !released.is_empty() {
             let functions = self.snapshot.functions.iter();
@@ -435,6 +465,10 @@ impl Turn<'_> {
                 for version in entry.all_versions() {
                     released.remove(&version.code.digest);
                 }
+            }
+            let others = damaged.iter().filter(|(other, _)| *other != name.as_str());
+            for digest in others.flat_map(|(_, damaged)| &damaged.code) {
+                released.remove(digest);
             }
         }
         released

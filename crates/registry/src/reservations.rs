@@ -8,11 +8,12 @@ pub const ACCOUNT_CONCURRENCY: u32 = 1000;
 const MIN_UNRESERVED: u32 = 100;
 
 impl Snapshot {
-    /// What all functions reserve together.
+    /// What all functions reserve together, those included that can't be read.
     pub fn reserved_concurrency(&self) -> u32 {
         self.functions
             .values()
             .filter_map(|entry| entry.function.reserved_concurrency)
+            .chain(self.damaged.values().filter_map(|it| it.reserved))
             .fold(0, u32::saturating_add)
     }
 }

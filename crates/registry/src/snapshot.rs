@@ -7,7 +7,9 @@ use warren_model::{
 };
 use warren_store::{Damaged, Record};
 
-use crate::states;
+use crate::missing::Missing;
+use crate::registry::lacks;
+use crate::{NoCode, states};
 
 /// All functions at one moment, in memory: what calls, routes and reads look into.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub struct Snapshot {
     pub routes: Arc<RouteTable<FunctionName>>,
     /// Those that can't be read, by what stands for their name: that may be none.
     pub damaged: Arc<BTreeMap<String, Damaged>>,
+    /// Code that functions refer to and that is not here.
+    pub(crate) missing: Arc<Missing>,
     account: Arc<Account>,
 }
 
@@ -65,6 +69,9 @@ pub enum NotReady {
     /// No such function or version: `ResourceNotFoundException`.
     #[error(transparent)]
     NotFound(#[from] NotFound),
+    /// Its code is not here: `ServiceException`.
+    #[error(transparent)]
+    NoCode(#[from] NoCode),
     /// It was never prepared: `ResourceConflictException`.
     #[error(
         "The operation cannot be performed at this time. The function is currently in the following state: {state:?}"
@@ -79,11 +86,12 @@ pub enum NotReady {
 
 impl Snapshot {
     /// Of these functions.
-    pub fn new(
+    pub(crate) fn new(
         revision: u64,
         account: Arc<Account>,
         functions: BTreeMap<FunctionName, Arc<Entry>>,
         damaged: Arc<BTreeMap<String, Damaged>>,
+        missing: Arc<Missing>,
     ) -> Self {
         let well = functions
             .iter()
@@ -104,6 +112,7 @@ impl Snapshot {
             functions,
             routes: Arc::new(routes),
             damaged,
+            missing,
             account,
         }
     }
@@ -129,14 +138,46 @@ impl Snapshot {
             Arc::make_mut(&mut damaged).remove(name.as_str());
         }
         if mended || !same_routes {
-            return Self::new(revision, Arc::clone(&self.account), functions, damaged);
+            let (account, missing) = (Arc::clone(&self.account), Arc::clone(&self.missing));
+            return Self::new(revision, account, functions, damaged, missing);
         }
         Self {
             revision,
             functions,
             routes: Arc::clone(&self.routes),
             damaged,
+            missing: Arc::clone(&self.missing),
             account: Arc::clone(&self.account),
+        }
+    }
+
+    /// The same functions, after another look for their code.
+    pub(crate) fn with_missing(&self, missing: Missing) -> Self {
+        Self {
+            revision: self.revision,
+            functions: self.functions.clone(),
+            routes: Arc::clone(&self.routes),
+            damaged: Arc::clone(&self.damaged),
+            missing: Arc::new(missing),
+            account: Arc::clone(&self.account),
+        }
+    }
+
+    /// Why a version can't be called whatever its state is: its code is not here.
+    pub fn without_code(&self, version: &Version) -> Option<NoCode> {
+        self.missing.of(&version.code.digest)
+    }
+
+    /// How many functions have a version whose code is not here.
+    pub fn functions_without_code(&self) -> usize {
+        match self.missing.digests.is_empty() {
+            true => 0,
+            false => {
+                let functions = self.functions.values();
+                functions
+                    .filter(|entry| lacks(entry, &self.missing))
+                    .count()
+            }
         }
     }
 
@@ -172,10 +213,14 @@ impl Snapshot {
             VersionId::Latest => self.functions.get(name).and_then(|e| e.ready.as_ref()),
             VersionId::Number(_) => Some(version).filter(|version| states::prepared(version)),
         };
-        ready.ok_or_else(|| NotReady::NotActive {
+        let ready = ready.ok_or_else(|| NotReady::NotActive {
             state: version.state,
             reason: version.state_reason.clone(),
-        })
+        })?;
+        match self.without_code(ready) {
+            Some(missing) => Err(missing.into()),
+            None => Ok(ready),
+        }
     }
 
     /// The refusal of a name, or of a name and a qualifier.

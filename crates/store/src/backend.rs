@@ -20,6 +20,9 @@ pub(crate) trait Backend: Send + Sync + 'static {
     /// As [`Store::server_id`].
     async fn id(&self) -> Result<ServerId, StoreError>;
 
+    /// As [`Store::kind`].
+    fn name(&self) -> &'static str;
+
     /// As [`Store::sightings`].
     fn watch(&self) -> Option<watch::Receiver<Sighting>> {
         None
@@ -89,6 +92,10 @@ impl<B: Backend> Store for B {
 
     async fn server_id(&self) -> Result<ServerId, StoreError> {
         self.id().await
+    }
+
+    fn kind(&self) -> &'static str {
+        self.name()
     }
 
     fn sightings(&self) -> Option<watch::Receiver<Sighting>> {

@@ -22,13 +22,15 @@ pub enum StoreError {
         what: String,
     },
     /// Another process owns the database.
-    #[error("the database belongs to another Warren ({holder})")]
+    #[error(
+        "the database belongs to another Warren ({holder}): end that one first, or name another database, or another schema in this one"
+    )]
     Owned {
         /// Who that is, as it called itself.
         holder: String,
     },
     /// The database is not the one that was expected. Nothing in it was changed.
-    #[error("the database is another than expected: {found}")]
+    #[error("the database is another than expected: it has {found}")]
     Foreign {
         /// What was found there.
         found: String,
@@ -72,15 +74,23 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|error| error.code());
         if matches!(code.as_deref(), Some(POSTGRES_FULL | SQLITE_FULL)) {
-            return Self::NoRoom(Box::new(error));
+            return Self::NoRoom(words(error));
         }
         match code.as_deref().and_then(refusal) {
             Some(problem) => Self::Refused {
                 problem: problem.to_owned(),
-                source: Box::new(error),
+                source: words(error),
             },
             None => Self::Unavailable(Box::new(error)),
         }
+    }
+}
+
+/// What the database said; sqlx adds where in the database's own source it was said.
+pub(crate) fn words(error: sqlx::Error) -> Box<dyn Error + Send + Sync> {
+    match error.as_database_error() {
+        Some(said) => said.message().into(),
+        None => Box::new(error),
     }
 }
 
@@ -102,7 +112,9 @@ fn refusal(code: &str) -> Option<&'static str> {
         "3D000" => "there is no database of this name on that server: make it with createdb",
         "8" => "the database's file can't be written: make it writable for this user",
         _ => match code.get(..2)? {
-            "28" if code.len() == 5 => "the database refuses the login: look at user and password",
+            "28" if code.len() == 5 => {
+                "the database refuses the login: look at user and password, and at the server's pg_hba.conf"
+            }
             "23" if code.len() == 5 => {
                 "a rule of the database's tables forbids the change: Warren's log says which"
             }

@@ -17,6 +17,6 @@ mod tables;
 
 pub use error::StoreError;
 pub use postgres::{Address, Expected, PostgresStore};
-pub use record::{Contents, Damaged, Record};
+pub use record::{Contents, Damaged, Glance, Record};
 pub use sqlite::SqliteStore;
 pub use store::{Sighting, Standing, Store};

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use warren_model::ServerId;
@@ -23,7 +23,7 @@ use self::tenure::{Mark, Tenure};
 use crate::backend::Backend;
 use crate::statement::Statement;
 use crate::tables::{self, Tables};
-use crate::{Contents, Sighting, Standing, StoreError, changes, error, rows};
+use crate::{Contents, Glance, Sighting, Standing, StoreError, changes, error, rows};
 
 /// Connections for reads and changes; one more keeps the ownership.
 const CONNECTIONS: u32 = 3;
@@ -81,16 +81,23 @@ impl PostgresStore {
         expected: Expected<'_>,
         poll: Duration,
     ) -> Result<Self, StoreError> {
-        let options = address.options().application_name("warren");
-        let (session, tenure) = Session::begin(&options, holder, expected, poll).await?;
+        let (session, tenure) = Session::begin(address, holder, expected, poll).await?;
         let tenure = Arc::new(tenure);
-        let pool = pool(options);
+        let pool = pool(address.options());
         let keeper = keeper::start(session, Arc::clone(&tenure));
         Ok(Self {
             pool,
             tenure,
             keeper,
         })
+    }
+
+    /// What is in the database at this address, whoever owns it; none if there is nothing of Warren's. Takes and changes nothing.
+    pub async fn glance(address: &Address) -> Result<Option<Glance>, StoreError> {
+        let mut connection = address.reach().await?;
+        let seen = session::glance(&mut connection).await?;
+        connection.close().await?;
+        Ok(seen)
     }
 
     /// Lets go of the database and closes its connections; without it that happens some time after the drop.
@@ -227,6 +234,10 @@ impl Backend for PostgresStore {
         .fetch_one(&self.pool)
         .await?;
         Ok(ServerId::new(id))
+    }
+
+    fn name(&self) -> &'static str {
+        "postgres"
     }
 
     fn watch(&self) -> Option<watch::Receiver<Sighting>> {

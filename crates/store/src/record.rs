@@ -1,4 +1,4 @@
-use warren_model::{Function, Route, Version};
+use warren_model::{Digest, Function, Route, Version};
 
 /// All that is stored of one function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,19 @@ pub struct Contents {
     pub damaged: Vec<Damaged>,
 }
 
+/// What is seen of a database without taking it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glance {
+    /// The id of the server that it belongs to, once there was one.
+    pub server: Option<String>,
+    /// As [`Contents::revision`].
+    pub revision: u64,
+    /// How many there are, damaged ones included.
+    pub functions: u64,
+    /// The owner, as it called itself; none where one file has one owner.
+    pub holder: Option<String>,
+}
+
 /// A function that can't be read: another writer wrote what stands for nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damaged {
@@ -29,6 +42,10 @@ pub struct Damaged {
     pub name: String,
     /// Those of its routes that can be read.
     pub routes: Vec<Route>,
+    /// What its versions refer to, as far as that can be read.
+    pub code: Vec<Digest>,
+    /// Its reserved concurrency, if that can be read.
+    pub reserved: Option<u32>,
     /// The row, the column and what is wrong with it.
     pub problem: String,
 }

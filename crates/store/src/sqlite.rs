@@ -11,7 +11,7 @@ use warren_model::ServerId;
 use crate::backend::Backend;
 use crate::statement::Statement;
 use crate::tables::{self, Tables};
-use crate::{StoreError, rows};
+use crate::{Glance, StoreError, rows};
 
 /// A [`Store`](crate::Store) in one SQLite file: write-ahead log, full synchronisation, one connection, which is the one writer.
 #[derive(Debug, Clone)]
@@ -25,6 +25,11 @@ impl SqliteStore {
         Ok(Self {
             pool: open::open(file).await?,
         })
+    }
+
+    /// What is in the file; none if it is not there, or nothing of Warren's is in it. Changes nothing, and brings no schema up to date.
+    pub async fn glance(file: &Path) -> Result<Option<Glance>, StoreError> {
+        open::glance(file).await
     }
 
     /// Waits until the file is closed; without it that happens some time after the drop.
@@ -86,6 +91,10 @@ impl Backend for SqliteStore {
         .fetch_one(&self.pool)
         .await?;
         Ok(ServerId::new(row.try_get::<String, _>("server_id")?))
+    }
+
+    fn name(&self) -> &'static str {
+        "sqlite"
     }
 }
 

@@ -78,6 +78,9 @@ pub trait Store: Send + Sync + 'static {
     /// The id of the server that owns this store; made at the first call.
     async fn server_id(&self) -> Result<ServerId, StoreError>;
 
+    /// `sqlite` or `postgres`.
+    fn kind(&self) -> &'static str;
+
     /// What is in the database, whoever wrote it, within a second; none where there can be no other writer.
     fn sightings(&self) -> Option<watch::Receiver<Sighting>> {
         None

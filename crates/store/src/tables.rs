@@ -91,6 +91,12 @@ impl Tables {
             let routes: Vec<_> = routes.iter().map(RouteRow::route).collect();
             let read = routes.iter().filter_map(|route| route.as_ref().ok());
             let read = read.cloned().collect();
+            let code = versions
+                .iter()
+                .filter_map(|row| row.code_digest.parse().ok());
+            let code = code.collect();
+            let reserved = row.reserved_concurrency;
+            let reserved = reserved.and_then(|reserved| reserved.try_into().ok());
             let record = (|| {
                 let routes = routes.into_iter().collect::<Result<_, StoreError>>()?;
                 record(row, self::versions(versions)?, routes, tags)
@@ -100,6 +106,8 @@ impl Tables {
                 Err(error) => damaged.push(Damaged {
                     name,
                     routes: read,
+                    code,
+                    reserved,
                     problem: error.to_string(),
                 }),
             }

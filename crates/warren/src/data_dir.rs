@@ -103,7 +103,12 @@ impl DataDir {
 
     /// The database that the folder is bound to.
     pub(crate) fn bound(&self) -> anyhow::Result<Option<Bound>> {
-        let path = self.file(SERVER);
+        Self::bound_in(&self.path)
+    }
+
+    /// The same, of a folder that somebody else may have open.
+    pub(crate) fn bound_in(folder: &Path) -> anyhow::Result<Option<Bound>> {
+        let path = folder.join(SERVER);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -131,8 +136,13 @@ impl DataDir {
     /// An id of this folder that no copy of it has, and that it keeps when it is renamed and when the machine starts again, which may number devices anew:
     /// of its own number, and of when it was made where the file system knows.
     pub(crate) fn id(&self, server: &ServerId) -> anyhow::Result<ServerId> {
-        let folder = fs::metadata(&self.path)
-            .with_context(|| format!("could not look at {}", self.path.display()))?;
+        Self::id_of(&self.path, server.as_str())
+    }
+
+    /// The same, of a folder that somebody else may have open.
+    pub(crate) fn id_of(path: &Path, server: &str) -> anyhow::Result<ServerId> {
+        let folder =
+            fs::metadata(path).with_context(|| format!("could not look at {}", path.display()))?;
         let made = folder
             .created()
             .ok()

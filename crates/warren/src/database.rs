@@ -9,14 +9,14 @@ use std::{
 use anyhow::{Context, bail};
 use warren_model::ServerId;
 use warren_registry::Ledger;
-use warren_store::{Address, Expected, PostgresStore, SqliteStore, Store, StoreError};
+use warren_store::{Address, Expected, Glance, PostgresStore, SqliteStore, Store, StoreError};
 
 use crate::data_dir::{Bound, DataDir};
 
 /// The file of SQLite in the data folder.
-const FILE: &str = "warren.db";
+pub(crate) const FILE: &str = "warren.db";
 /// What `warren migrate` makes of it.
-const MOVED: &str = "warren.db.moved";
+pub(crate) const MOVED: &str = "warren.db.moved";
 
 /// Which one.
 #[derive(Debug, Clone)]
@@ -55,7 +55,16 @@ impl Database {
         let bound = data.bound()?;
         let store: Arc<dyn Store> = match (self, &bound) {
             (Self::Sqlite, Some(bound)) if !has_sqlite(data) => return Err(data.elsewhere(bound)),
-            (Self::Sqlite, _) => Arc::new(open_sqlite(data).await?),
+            (Self::Sqlite, bound) => {
+                // Before anything is brought up to date there.
+                if let Some(bound) = bound {
+                    let seen = glance_at_sqlite(data).await?;
+                    if seen.and_then(|seen| seen.server).as_ref() != Some(&bound.server) {
+                        return Err(data.elsewhere(bound));
+                    }
+                }
+                Arc::new(open_sqlite(data).await?)
+            }
             (Self::Postgres(_), _) if has_sqlite(data) => bail!(
                 "the data folder {} holds the code of functions in SQLite: move them with 'warren migrate' first (also to go on with a move that was cut off), or choose another folder with --data-dir",
                 data.path().display()
@@ -63,7 +72,7 @@ impl Database {
             (Self::Postgres(address), Some(bound)) => {
                 let id = ServerId::new(bound.server.clone());
                 match open_postgres(address, data, node, Expected::Of(&id)).await {
-                    Err(error) if is_foreign(&error) => return Err(data.elsewhere(bound)),
+                    Err(error) if foreign(&error).is_some() => return Err(data.elsewhere(bound)),
                     opened => Arc::new(opened?),
                 }
             }
@@ -82,10 +91,6 @@ impl Database {
                     contents.revision, bound.revision
                 ))
                 .context("could not write down that the database is older than its code, which must not be removed now")?,
-            None if !contents.functions.is_empty() => tracing::warn!(
-                data = %data.path().display(),
-                "the database has functions whose code may not be here: copy the data folder that they were served from"
-            ),
             _ => {}
         }
         data.bind(&self.bound(&server, contents.revision))?;
@@ -102,11 +107,12 @@ impl Database {
     }
 }
 
-/// Whether it is another database than the one that was expected.
-fn is_foreign(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Foreign { .. })))
+/// What was found, if it is another database than the one that was expected.
+pub(crate) fn foreign(error: &anyhow::Error) -> Option<&str> {
+    error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(StoreError::Foreign { found }) => Some(found.as_str()),
+        _ => None,
+    })
 }
 
 impl fmt::Display for Database {
@@ -124,6 +130,14 @@ pub(crate) async fn open_sqlite(data: &DataDir) -> anyhow::Result<SqliteStore> {
     SqliteStore::open(&file)
         .await
         .with_context(|| format!("could not open the database {}", file.display()))
+}
+
+/// What is in the data folder's SQLite, without opening it as its own.
+pub(crate) async fn glance_at_sqlite(data: &DataDir) -> anyhow::Result<Option<Glance>> {
+    let file = data.file(FILE);
+    SqliteStore::glance(&file)
+        .await
+        .with_context(|| format!("could not look into the database {}", file.display()))
 }
 
 /// The store at this address, owned by this process.

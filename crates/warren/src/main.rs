@@ -51,7 +51,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Not eprintln!, which panics where standard error can't be written.
-            let _ = writeln!(io::stderr(), "warren: {error:#}");
+            let error = warren_model::chain(error.as_ref());
+            let _ = writeln!(io::stderr(), "warren: {error}");
             ExitCode::FAILURE
         }
     }

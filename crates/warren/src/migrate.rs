@@ -1,7 +1,6 @@
 //! `warren migrate`: moves the functions of a data folder from SQLite to PostgreSQL. Their code stays in the folder.
 
-use anyhow::{Context, bail};
-use warren_model::ServerId;
+use anyhow::{Context, anyhow, bail};
 use warren_store::{Expected, Store};
 
 use crate::{
@@ -27,13 +26,17 @@ async fn run(place: Place) -> anyhow::Result<()> {
     };
     // Locks the folder: a server over it has ended.
     let data = DataDir::open(&place.data_dir)?;
+    let bound = data.bound()?;
     if !database::has_sqlite(&data) {
-        bail!(
-            "the data folder {} has no functions in SQLite: there is nothing to move",
-            data.path().display()
-        );
+        bail!("{}", nothing_to_move(&data, bound.as_ref()));
     }
     let aside = database::aside(&data)?;
+    // Before anything is brought up to date there.
+    if let Some(bound) = &bound {
+        let seen = database::glance_at_sqlite(&data).await?;
+        let (server, revision) = seen.map_or((None, 0), |seen| (seen.server, seen.revision));
+        refuse_other(&data, bound, server.as_deref(), revision)?;
+    }
     let from = database::open_sqlite(&data).await?;
     let (contents, server) = (from.load().await?, from.server_id().await?);
     if let Some(damaged) = contents.damaged.first() {
@@ -43,19 +46,25 @@ async fn run(place: Place) -> anyhow::Result<()> {
             damaged.problem
         );
     }
-    if let Some(bound) = data.bound()? {
-        refuse_other(&data, &bound, &server, contents.revision)?;
-    }
     let node = serve::node_name();
     let expected = Expected::EmptyOrOf(&server);
-    let to = database::open_postgres(address, &data, &node, expected).await?;
+    let to = database::open_postgres(address, &data, &node, expected).await;
+    let to = to.map_err(|error| match database::foreign(&error) {
+        None => error,
+        Some(found) => anyhow!(
+            "functions are moved into an empty database only, and {address} has {found}: make one with createdb, or a schema of its own (docs/postgresql.md), and name that. To serve the functions that are there, start 'warren serve' with that database and with the data folder that has their code"
+        ),
+    })?;
     let there = to.load().await?;
     match there.functions.len() + there.damaged.len() {
         0 => to.fill(&contents, &server).await?,
         // An earlier move that was cut off behind its commit.
         _ if there == contents => {}
         count => {
-            bail!("the database {address} has {count} functions already: move into an empty one")
+            bail!(
+                "the database {address} has {count} functions of this data folder already, other than those in SQLite: an earlier move, and changes since. To go on with those, put {} elsewhere and serve with that database; to move these, name an empty one",
+                data.file(database::FILE).display()
+            )
         }
     }
     to.close().await;
@@ -75,14 +84,33 @@ async fn run(place: Place) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Why there is nothing, and where the functions are.
+fn nothing_to_move(data: &DataDir, bound: Option<&Bound>) -> String {
+    let folder = data.path().display();
+    let moved = data.file(database::MOVED);
+    let place = bound.and_then(|bound| bound.database.as_deref());
+    match place {
+        Some(place) if moved.exists() => format!(
+            "the functions of the data folder {folder} were moved already: they are in {place} ({} is what they were before). Start 'warren serve' with that database",
+            moved.display()
+        ),
+        Some(place) => format!(
+            "the data folder {folder} has no functions in SQLite: those that it has the code of are in {place}. There is nothing to move"
+        ),
+        None => format!(
+            "the data folder {folder} has no functions in SQLite: there is nothing to move. If another folder is meant, name it with --data-dir"
+        ),
+    }
+}
+
 /// Refuses a file of SQLite that is not the one that the folder was last used with: to bind the folder to it would forget that there was a newer state.
 fn refuse_other(
     data: &DataDir,
     bound: &Bound,
-    server: &ServerId,
+    server: Option<&str>,
     revision: u64,
 ) -> anyhow::Result<()> {
-    if bound.server != server.as_str() {
+    if server != Some(&bound.server) {
         return Err(data.elsewhere(bound));
     }
     if bound.revision > revision {
@@ -97,6 +125,8 @@ fn refuse_other(
 
 #[cfg(test)]
 mod tests {
+    use warren_model::ServerId;
+
     use super::*;
 
     #[test]
@@ -110,7 +140,7 @@ mod tests {
             revision: 7,
         };
         let refused = |server: &ServerId, revision| {
-            let refused = refuse_other(&data, &bound, server, revision);
+            let refused = refuse_other(&data, &bound, Some(server.as_str()), revision);
             refused.err().map(|error| error.to_string())
         };
         assert_eq!(refused(&server, 7), None);

@@ -266,7 +266,7 @@ async fn sweep(trees: &Trees) {
 
 /// With its causes, on one line.
 fn chain(error: impl Into<anyhow::Error>) -> String {
-    format!("{:#}", error.into())
+    warren_model::chain(error.into().as_ref())
 }
 
 /// The engines of this host.

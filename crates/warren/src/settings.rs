@@ -16,7 +16,7 @@ use crate::database::Database;
 /// The settings file's name.
 const FILE: &str = "warren.toml";
 /// The data folder, if none is named.
-const DATA_DIR: &str = ".warren/data";
+pub(crate) const DATA_DIR: &str = ".warren/data";
 /// Covers the usual answer of a function that has nothing to wait for, and the usual next request of a client in a loop.
 const BUSY_POLL_US: u32 = 100;
 /// With longer moments nearly every peer is quick, and a processor never rests.
@@ -178,6 +178,25 @@ impl Place {
     pub(crate) fn load(flags: PlaceFlags) -> anyhow::Result<Self> {
         let file = File::of(&flags)?;
         Self::join(flags, &file)
+    }
+
+    /// As a server over this data folder would be told by variables and its file, with its name servers; for whoever looks at both from outside.
+    pub(crate) fn seen(
+        data_dir: &Path,
+        database: Option<String>,
+    ) -> anyhow::Result<(Self, Vec<IpAddr>)> {
+        let flags = PlaceFlags {
+            data_dir: Some(data_dir.to_owned()),
+            database,
+            config: std::env::var_os("WARREN_CONFIG").map(PathBuf::from),
+        };
+        let file = File::of(&flags)?;
+        let named = std::env::var("WARREN_NAME_SERVERS").unwrap_or_default();
+        let mut named: Vec<IpAddr> = named.split(',').filter_map(|ip| ip.parse().ok()).collect();
+        if named.is_empty() {
+            named.clone_from(&file.name_servers);
+        }
+        Ok((Self::join(flags, &file)?, named))
     }
 
     fn join(flags: PlaceFlags, file: &File) -> anyhow::Result<Self> {

@@ -1,7 +1,10 @@
+use std::borrow::Cow;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
 use serde_json::{Value, json};
 use warren_model::{Account, LastUpdate, State, Version, VersionId};
+use warren_registry::NoCode;
 
 /// Which ARN a description carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +37,7 @@ pub(super) struct FunctionConfiguration<'v> {
     revision_id: &'v str,
     state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
-    state_reason: Option<&'v str>,
+    state_reason: Option<Cow<'v, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     state_reason_code: Option<&'v str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,7 +102,7 @@ impl<'v> FunctionConfiguration<'v> {
                 .unwrap_or_else(|| json!({ "Mode": "PassThrough" })),
             revision_id: version.revision.as_str(),
             state: version.state,
-            state_reason: state_reason.map(|reason| reason.message.as_str()),
+            state_reason: state_reason.map(|reason| reason.message.as_str().into()),
             state_reason_code: state_reason.map(|reason| reason.code.as_str()),
             last_update_status: version.last_update,
             last_update_status_reason: update_reason.map(|reason| reason.message.as_str()),
@@ -112,6 +115,19 @@ impl<'v> FunctionConfiguration<'v> {
             vpc_config: inert("VpcConfig"),
             dead_letter_config: inert("DeadLetterConfig"),
             kms_key_arn: inert("KMSKeyArn"),
+        }
+    }
+
+    /// As it can be called: not at all, if its code is missing.
+    pub(super) fn without(self, code: Option<NoCode>) -> Self {
+        match code {
+            None => self,
+            Some(missing) => Self {
+                state: State::Failed,
+                state_reason: Some(missing.to_string().into()),
+                state_reason_code: Some("InternalError"),
+                ..self
+            },
         }
     }
 }

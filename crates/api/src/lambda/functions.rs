@@ -128,7 +128,8 @@ pub(super) fn get(api: &Api, call: &Call) -> Answered {
     let version = target.described()?;
     let function = &target.entry.function;
     let description = Description {
-        configuration: FunctionConfiguration::of(version, api.account(), form(&target)),
+        configuration: FunctionConfiguration::of(version, api.account(), form(&target))
+            .without(target.without_code(version)),
         code: code::location(api, call, version),
         tags: &function.tags,
         // Asked for by a qualifier, Lambda does not tell it.
@@ -143,7 +144,8 @@ pub(super) fn get(api: &Api, call: &Call) -> Answered {
 pub(super) fn get_configuration(api: &Api, call: &Call) -> Answered {
     let target = Target::find(api, call.parameter(0), call.query.get("Qualifier"))?;
     let version = target.described()?;
-    let answer = FunctionConfiguration::of(version, api.account(), form(&target));
+    let answer = FunctionConfiguration::of(version, api.account(), form(&target))
+        .without(target.without_code(version));
     Ok(answer::json(StatusCode::OK, &answer))
 }
 
@@ -173,7 +175,7 @@ pub(super) fn list(api: &Api, call: &Call) -> Answered {
         }
     };
     let snapshot = api.registry().snapshot();
-    let account = api.account();
+    let (account, snapshot) = (api.account(), &*snapshot);
     let (functions, next) = if all_versions {
         page.cut(snapshot.functions.iter().flat_map(|(name, entry)| {
             std::iter::once((0, &entry.latest))
@@ -184,14 +186,16 @@ pub(super) fn list(api: &Api, call: &Call) -> Answered {
                         .map(|(number, version)| (*number, version)),
                 )
                 .map(move |(number, version)| {
-                    let answer = FunctionConfiguration::of(version, account, ArnForm::Qualified);
+                    let answer = FunctionConfiguration::of(version, account, ArnForm::Qualified)
+                        .without(snapshot.without_code(version));
                     // NUL sorts before every character of a name, and padded numbers sort by value.
                     (format!("{name}\0{number:020}"), answer)
                 })
         }))
     } else {
         page.cut(snapshot.functions.iter().map(|(name, entry)| {
-            let answer = FunctionConfiguration::of(&entry.latest, account, ArnForm::Unqualified);
+            let answer = FunctionConfiguration::of(&entry.latest, account, ArnForm::Unqualified)
+                .without(snapshot.without_code(&entry.latest));
             (name.to_string(), answer)
         }))
     };

@@ -2,9 +2,9 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use warren_invoker::InvokeError;
-use warren_model::Invalid;
+use warren_model::{Invalid, chain};
 use warren_package::PackageError;
-use warren_registry::{NotFound, NotReady, RegistryError};
+use warren_registry::{NoCode, NotFound, NotReady, RegistryError};
 
 use super::error::{Code, LambdaError};
 use crate::{
@@ -67,6 +67,7 @@ impl From<RegistryError> for LambdaError {
             RegistryError::TooMuchReserved { min_unreserved } => Self::parameter(format!(
                 "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [{min_unreserved}]."
             )),
+            RegistryError::NoCode(missing) => missing.into(),
             RegistryError::Store(_) | RegistryError::Blobs(_) | RegistryError::Ledger(_) => {
                 let logged = internal(&error);
                 match error.outage() {
@@ -93,10 +94,17 @@ impl From<NotFound> for LambdaError {
     }
 }
 
+impl From<NoCode> for LambdaError {
+    fn from(missing: NoCode) -> Self {
+        Self::new(Code::ServiceException, missing.to_string())
+    }
+}
+
 impl From<NotReady> for LambdaError {
     fn from(error: NotReady) -> Self {
         match error {
             NotReady::NotFound(missing) => missing.into(),
+            NotReady::NoCode(missing) => missing.into(),
             NotReady::NotActive { ref reason, .. } => {
                 let why = reason
                     .as_ref()
@@ -175,14 +183,8 @@ pub(super) fn unread_body(error: &BodyError, operation: &str) -> LambdaError {
 }
 
 /// A fault of Warren's own: logged in full, told without internals.
-fn internal(error: &dyn std::error::Error) -> LambdaError {
-    let mut causes = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(cause) = source {
-        causes.push(cause.to_string());
-        source = cause.source();
-    }
-    tracing::error!(error = causes.join(": "), "a request failed");
+fn internal(error: &(dyn std::error::Error + 'static)) -> LambdaError {
+    tracing::error!(error = chain(error), "a request failed");
     LambdaError::new(
         Code::ServiceException,
         "Warren could not do this. Its log has the cause, under this request's id.",
@@ -221,7 +223,21 @@ mod tests {
         };
         let invalid = |value| Timeout::new(value).map(|_| ()).map_err(RegistryError::from);
         let route = || "GET /a".parse().unwrap();
-        let cases: [(LambdaError, Code, &str); 23] = [
+        let no_code = || NoCode {
+            digest: Digest::of(b"zip"),
+            folder: "/data".into(),
+        };
+        let cases: [(LambdaError, Code, &str); 25] = [
+            (
+                NotReady::NoCode(no_code()).into(),
+                Code::ServiceException,
+                "is not in Warren's data folder /data. Start Warren with the data folder that has it (--data-dir)",
+            ),
+            (
+                RegistryError::NoCode(no_code()).into(),
+                Code::ServiceException,
+                "(sha256 ",
+            ),
             (
                 NotReady::NotFound(damaged).into(),
                 Code::ServiceException,

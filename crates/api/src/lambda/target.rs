@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use warren_model::{Account, FunctionName, FunctionRef, Qualifier, Version, VersionId};
-use warren_registry::{Entry, Snapshot};
+use warren_registry::{Entry, NoCode, Snapshot};
 
 use super::error::LambdaError;
 use crate::state::Api;
@@ -66,6 +66,11 @@ impl Target {
         Ok(self
             .snapshot
             .version(self.name(), self.qualifier.as_ref())?)
+    }
+
+    /// The code of a version of it, if that is not here.
+    pub(super) fn without_code(&self, version: &Version) -> Option<NoCode> {
+        self.snapshot.without_code(version)
     }
 
     /// The version to call: of `$LATEST` the last that became ready.

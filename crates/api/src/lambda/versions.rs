@@ -70,7 +70,8 @@ pub(super) fn list(api: &Api, call: &Call) -> Answered {
             .map(|(number, version)| (*number, version)),
     );
     let (versions, next) = page.cut(versions.map(|(number, version)| {
-        let answer = FunctionConfiguration::of(version, api.account(), ArnForm::Qualified);
+        let answer = FunctionConfiguration::of(version, api.account(), ArnForm::Qualified)
+            .without(target.without_code(version));
         (format!("{number:020}"), answer)
     }));
     Ok(answer::json(

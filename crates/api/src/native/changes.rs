@@ -23,7 +23,9 @@ pub(super) struct Changes {
 
 impl Changes {
     /// Compares a request with what there is.
-    pub(super) fn between(entry: &Entry, spec: Spec) -> Result<Self, Refusal> {
+    ///
+    /// Code that is not here is given again, though it is the same.
+    pub(super) fn between(entry: &Entry, spec: Spec, without_code: bool) -> Result<Self, Refusal> {
         let function = &entry.function;
         let latest = &entry.latest;
         let mut changes = Self::default();
@@ -51,7 +53,7 @@ impl Changes {
             changes.names.push("reserved_concurrency".to_owned());
         }
         if let Some(zip) = spec.zip
-            && Digest::of(&zip) != latest.code.digest
+            && (without_code || Digest::of(&zip) != latest.code.digest)
         {
             changes.zip = Some(zip);
             changes.names.push("code".to_owned());

@@ -48,7 +48,8 @@ pub(super) async fn create(
 
 /// Makes a function what a request says. Runs on when the client goes away: half a change helps nobody.
 pub(super) async fn change(api: &Api, entry: Arc<Entry>, spec: Spec) -> Result<Deployed, Refusal> {
-    let changes = Changes::between(&entry, spec)?;
+    let missing = api.registry().snapshot().without_code(&entry.latest);
+    let changes = Changes::between(&entry, spec, missing.is_some())?;
     let api = api.clone();
     let task = tokio::spawn(async move {
         let name = entry.function.name();

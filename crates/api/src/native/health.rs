@@ -16,6 +16,7 @@ pub(super) async fn health(State(api): State<Api>) -> Answer<Health> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         revision: snapshot.revision,
         functions: snapshot.functions.len(),
+        database: api.registry().store_kind().to_owned(),
         problems: problems(api.registry()),
     })
 }
@@ -52,6 +53,14 @@ fn problems(registry: &Registry) -> Vec<HealthProblem> {
             "functions",
             format!("{damaged} can't be read from the database and are not served"),
             "correct the rows that Warren's log names, or delete the functions",
+        ));
+    }
+    let lacking = registry.snapshot().functions_without_code();
+    if lacking > 0 {
+        problems.push(problem(
+            "code",
+            format!("that of {lacking} functions is not in the data folder; they can't be called"),
+            "start Warren with the data folder that has it, copy that one's folder 'blobs' into this one, or deploy the functions again; 'warren get' says which code it is",
         ));
     }
     if let Some(why) = registry.removal_stopped() {

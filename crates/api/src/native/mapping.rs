@@ -1,9 +1,9 @@
 //! Other crates' errors as refusals.
 
 use warren_invoker::InvokeError;
-use warren_model::{Invalid, State};
+use warren_model::{Invalid, State, chain};
 use warren_package::PackageError;
-use warren_registry::{ACCOUNT_CONCURRENCY, NotFound, NotReady, RegistryError};
+use warren_registry::{ACCOUNT_CONCURRENCY, NoCode, NotFound, NotReady, RegistryError};
 
 use super::refusal::{Kind, Refusal};
 use crate::{
@@ -139,10 +139,17 @@ impl From<NotFound> for Refusal {
     }
 }
 
+impl From<NoCode> for Refusal {
+    fn from(missing: NoCode) -> Self {
+        Self::new(Kind::Internal, missing.fact()).next(NoCode::NEXT)
+    }
+}
+
 impl From<NotReady> for Refusal {
     fn from(error: NotReady) -> Self {
         match error {
             NotReady::NotFound(missing) => missing.into(),
+            NotReady::NoCode(missing) => missing.into(),
             NotReady::NotActive {
                 state: State::Pending,
                 ..
@@ -205,6 +212,7 @@ impl From<RegistryError> for Refusal {
                 ),
             )
             .next("Reserve less, or lower another function's reserved_concurrency."),
+            RegistryError::NoCode(missing) => missing.into(),
             RegistryError::Store(_) | RegistryError::Blobs(_) | RegistryError::Ledger(_) => {
                 let logged = Self::internal(&error);
                 match error.outage() {
@@ -265,14 +273,8 @@ impl From<InvokeError> for Refusal {
 
 impl Refusal {
     /// A fault of Warren's own: logged in full, told without internals.
-    pub(super) fn internal(error: &dyn std::error::Error) -> Self {
-        let mut causes = vec![error.to_string()];
-        let mut source = error.source();
-        while let Some(cause) = source {
-            causes.push(cause.to_string());
-            source = cause.source();
-        }
-        tracing::error!(error = causes.join(": "), "a request failed");
+    pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error = chain(error), "a request failed");
         Self::new(Kind::Internal, "Warren could not do this.").next("Warren's log has the cause.")
     }
 }

@@ -17,17 +17,22 @@ pub(super) fn function(api: &Api, entry: &Entry) -> native::Function {
             .filter(|reason| reason.code != "Creating")
             .map(|reason| reason.message.clone())
     };
+    let missing = api.registry().snapshot().without_code(latest);
     let launcher = api.invoker().launcher();
     let runs_on = runs_on(&launcher.catalogue, &config.runtime);
     native::Function {
         name: function.name().to_string(),
         arn: api.account().function_arn(function.name()),
         state: match latest.state {
+            _ if missing.is_some() => native::State::Failed,
             model::State::Pending => native::State::Pending,
             model::State::Active => native::State::Active,
             model::State::Failed => native::State::Failed,
         },
-        state_reason: shown(&latest.state_reason),
+        state_reason: match missing {
+            Some(missing) => Some(missing.to_string()),
+            None => shown(&latest.state_reason),
+        },
         last_update: latest.last_update.map(|update| match update {
             model::LastUpdate::InProgress => native::LastUpdate::InProgress,
             model::LastUpdate::Successful => native::LastUpdate::Successful,

@@ -115,8 +115,11 @@ async fn answer(
     let payload = api.bodies().hold(payload).ok_or_else(Refusal::no_memory)?;
     let trace = parts.headers.get("x-amzn-trace-id");
     let trace = trace.and_then(|value| TraceHeader::of_caller(value.to_str().ok()?));
+    // What the route was found in serves the first try as well.
+    let mut found = Some(snapshot);
     let find = || {
-        let snapshot = api.registry().snapshot();
+        let snapshot = found.take();
+        let snapshot = snapshot.unwrap_or_else(|| api.registry().snapshot());
         let version = snapshot
             .ready(&name, None)
             .map_err(|error| Refusal::not_ready(&error))?;

@@ -165,6 +165,10 @@ impl Refusal {
                 StatusCode::NOT_FOUND,
                 "Not Found: the function was deleted.",
             ),
+            NotReady::NoCode(_) => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Internal Server Error: the function's code is not on this server.",
+            ),
             NotReady::NotActive { state, .. } => Self::later(
                 StatusCode::SERVICE_UNAVAILABLE,
                 RETRY_AFTER_S,

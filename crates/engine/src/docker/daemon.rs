@@ -1,6 +1,6 @@
 //! Whether a daemon can run sandboxes here: one that answers, and that sees this host's files and users as Warren does.
 
-use std::{error::Error as _, io, time::Duration};
+use std::{io, time::Duration};
 
 use bollard::{
     Docker,
@@ -8,6 +8,7 @@ use bollard::{
     models::{SystemInfo, SystemVersion},
 };
 use rustix::system::uname;
+use warren_model::causes;
 
 use crate::{Capabilities, Unavailable};
 
@@ -85,14 +86,7 @@ fn cause(error: &Error) -> Option<&io::Error> {
     if let Error::IOError { err } = error {
         return Some(err);
     }
-    let mut next = error.source();
-    while let Some(source) = next {
-        if let Some(error) = source.downcast_ref() {
-            return Some(error);
-        }
-        next = source.source();
-    }
-    None
+    causes(error).find_map(|cause| cause.downcast_ref())
 }
 
 /// Sandboxes are made of this host's folders, mounts and user ids: a daemon that sees others can't make them.

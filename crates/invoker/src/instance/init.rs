@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use warren_engine::{EngineError, Sandbox};
-use warren_model::{InstanceId, Timestamp, limits::INIT_LIMIT};
+use warren_model::{InstanceId, Timestamp, chain, limits::INIT_LIMIT};
 use warren_protocol::{Claim, Interface, StreamKind};
 use warren_runtimes::{Interface as RecipeInterface, RUNTIME_GID, RUNTIME_UID, Recipe};
 use warren_telemetry::report::InitPhase;
@@ -16,7 +16,6 @@ use crate::{
     dispatch::Pool,
     environment::environment,
     invoker::Context,
-    launch::chain,
     recorder::Recorder,
 };
 

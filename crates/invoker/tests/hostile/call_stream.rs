@@ -220,3 +220,28 @@ async fn a_drain_ends_everything() {
         InvokeError::Stopping
     );
 }
+
+/// One that is gone and not removed still has its memory, as far as anybody knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_counts_until_it_is_removed() {
+    let world = World::of(1).await;
+    let version = world.deploy("f", Agent::Told, 60).await;
+    world.set_stuck(true);
+    drop(world.call(&version, "garbage", false).await);
+    let mut next = Box::pin(world.call(&version, "honest", false));
+    let waits = tokio::time::timeout(Duration::from_millis(500), &mut next).await;
+    assert!(waits.is_err(), "{waits:?}");
+    let counts = world.invoker.counts();
+    assert_eq!(
+        (counts.stopping, counts.starting, counts.waiting),
+        (1, 0, 1)
+    );
+    assert_eq!(world.killed("f"), 0, "none is removed");
+    world.set_stuck(false);
+    let completed = next.await.unwrap();
+    assert_eq!(
+        completed.outcome,
+        Outcome::Answer(Bytes::from_static(b"\"right\""))
+    );
+    assert!(world.killed("f") > 0, "it was tried again");
+}

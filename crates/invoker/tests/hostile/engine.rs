@@ -3,7 +3,10 @@
 use std::{
     collections::{HashMap, HashSet},
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -53,6 +56,8 @@ pub(crate) struct FakeEngine {
     /// How many of a function's sandboxes were ended.
     pub(crate) killed: Arc<Mutex<HashMap<String, usize>>>,
     pub(crate) run: PathBuf,
+    /// While it is set, nothing can be removed.
+    pub(crate) stuck: Arc<AtomicBool>,
 }
 
 struct FakeSandbox {
@@ -61,6 +66,8 @@ struct FakeSandbox {
     agent: Agent,
     channel: Option<Channel>,
     killed: Arc<Mutex<HashMap<String, usize>>>,
+    run: PathBuf,
+    stuck: Arc<AtomicBool>,
     told: watch::Sender<Told>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -114,6 +121,8 @@ impl Engine for FakeEngine {
             agent,
             channel: None,
             killed: Arc::clone(&self.killed),
+            run: self.run.clone(),
+            stuck: Arc::clone(&self.stuck),
             told: watch::Sender::new(Told::Nothing),
             tasks: Mutex::default(),
         };
@@ -177,6 +186,10 @@ impl Sandbox for FakeSandbox {
         }
         if let Some(channel) = &self.channel {
             mounts::unmount_below(channel.folder())?;
+            std::fs::remove_dir_all(self.run.join(self.id.as_str())).unwrap();
+        }
+        if self.stuck.load(Ordering::Relaxed) {
+            return Err(EngineError::NotASocket);
         }
         *self
             .killed

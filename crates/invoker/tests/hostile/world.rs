@@ -1,7 +1,7 @@
 //! An invoker with all that it needs, over the engine of these tests.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -32,6 +32,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::of(64).await
+    }
+
+    /// With at most so many instances.
+    pub(crate) async fn of(instances: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let catalogue = Arc::new(Catalogue::built_in().unwrap());
@@ -78,7 +83,7 @@ impl World {
             logs: FunctionLogs::open(&path.join("logs")).unwrap(),
             busy_poll: BusyPoll::new(Duration::from_secs(60)),
             ping_after: PING_AFTER,
-            settings: warren_scheduler::Settings::new(16_384, 64),
+            settings: warren_scheduler::Settings::new(16_384, instances),
         });
         Self {
             invoker,
@@ -125,6 +130,11 @@ impl World {
             .get(name)
             .copied()
             .unwrap_or(0)
+    }
+
+    /// Whether sandboxes can't be removed from now on.
+    pub(crate) fn set_stuck(&self, stuck: bool) {
+        self.engine.stuck.store(stuck, Ordering::Relaxed);
     }
 
     /// How many instances have a folder.

@@ -99,6 +99,10 @@ pub struct Health {
     pub revision: u64,
     /// How many there are.
     pub functions: usize,
+    /// What they are kept in: `sqlite` or `postgres`.
+    #[serde(default)]
+    #[schema(example = "sqlite")]
+    pub database: String,
     /// What is not as it should be while calls are taken; no more than anybody may know.
     #[serde(default)]
     pub problems: Vec<HealthProblem>,
@@ -107,7 +111,7 @@ pub struct Health {
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HealthProblem {
-    /// `database`, `functions` or `code removal`.
+    /// `database`, `functions`, `code` or `code removal`.
     #[schema(example = "database")]
     pub part: String,
     /// How it is.

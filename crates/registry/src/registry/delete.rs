@@ -15,6 +15,7 @@ impl Inner {
         let based_on = turn.snapshot.revision;
         // One that can't be read can be deleted: that is a way to mend it.
         if version.is_none() && turn.snapshot.damaged.contains_key(name.as_str()) {
+            turn.announce(name, None).await;
             let stored = self.parts.store.delete(based_on, name).await;
             return turn.commit(name, stored, None);
         }

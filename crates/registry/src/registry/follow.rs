@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
+use warren_model::chain;
 use warren_store::{Sighting, StoreError};
 
 use super::Inner;
-use crate::error::chain;
 
 /// How long to wait before the store is read again, if it could not be.
 const RETRY: Duration = Duration::from_secs(1);

@@ -5,11 +5,11 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing::{error, info, warn};
-use warren_model::{Function, RevisionId, Version};
+use warren_model::{Function, RevisionId, Version, chain};
 use warren_store::StoreError;
 
 use super::Inner;
-use crate::{Hold, PrepareError, RegistryError, error::chain, states};
+use crate::{Hold, PrepareError, RegistryError, states};
 
 /// How long to wait before the end of a preparation is stored again, if it could not be.
 const RETRY: Duration = Duration::from_secs(1);
@@ -53,6 +53,12 @@ pub(super) fn begin(inner: &Arc<Inner>, latest: &Version, hold: Hold) {
 
 /// Runs the preparer; its panic is a failed preparation, not a function in preparation for ever.
 async fn prepare(inner: &Arc<Inner>, version: &Version) -> Result<(), PrepareError> {
+    if let Some(missing) = inner.lacks_code(&version.code.digest).await {
+        return Err(PrepareError {
+            code: "InternalError".to_owned(),
+            message: missing.to_string(),
+        });
+    }
     let (preparer, version) = (Arc::clone(&inner.parts.preparer), version.clone());
     tokio::spawn(async move { preparer.prepare(&version).await })
         .await

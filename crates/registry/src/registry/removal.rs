@@ -90,7 +90,11 @@ impl Inner {
     pub(super) fn needed(&self) -> HashSet<Digest> {
         let snapshot = self.snapshot.load();
         let versions = snapshot.functions.values().flat_map(|e| e.all_versions());
-        versions.map(|version| version.code.digest).collect()
+        let damaged = snapshot.damaged.values().flat_map(|damaged| &damaged.code);
+        versions
+            .map(|version| version.code.digest)
+            .chain(damaged.copied())
+            .collect()
     }
 
     /// The unpacked code before the zip: it is found by the list of zips.

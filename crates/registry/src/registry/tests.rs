@@ -1,4 +1,5 @@
 mod changes;
+mod code;
 mod crash;
 mod kit;
 mod lifecycle;

@@ -112,7 +112,7 @@ impl Inner {
             self.admit(&asked.0).await?;
             let (before, after) = (&entry.latest.config.runtime, &asked.0.runtime);
             if before != after {
-                let zip = self.parts.blobs.get(&digest).await?;
+                let zip = self.zip(&digest).await?;
                 check(zip, Limits::default(), self.target(after)?).await?;
             }
             admitted = Some(asked);

@@ -1,13 +1,20 @@
-use std::fmt;
+use std::error::Error;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::{fmt, io};
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{Connection, PgConnection};
+use tokio::time::timeout;
 
-use crate::StoreError;
+use super::session::ANSWER;
+use crate::{StoreError, error};
 
-/// libpq's variable for `sslmode`.
+/// libpq's variables for `sslmode` and `password`.
 const SSL_MODE: &str = "PGSSLMODE";
+const PASSWORD: &str = "PGPASSWORD";
+/// What PostgreSQL says of a password that is wrong or empty.
+const WRONG_PASSWORD: &str = "28P01";
 /// What may stand behind the `?`. sqlx writes others into the log, with their values, and goes on without them.
 const PARAMETERS: [&str; 12] = [
     "application_name",
@@ -24,13 +31,108 @@ const PARAMETERS: [&str; 12] = [
     "user",
 ];
 
+type Source = Box<dyn Error + Send + Sync>;
+
 /// Where a PostgreSQL database is, and how to log in: a URL as libpq reads it. Shown without its password.
 #[derive(Clone)]
-pub struct Address(PgConnectOptions);
+pub struct Address {
+    options: PgConnectOptions,
+    /// Whether it, or libpq's variable, has a password.
+    password: bool,
+}
 
 impl Address {
     pub(super) fn options(&self) -> PgConnectOptions {
-        self.0.clone()
+        self.options.clone().application_name("warren")
+    }
+
+    /// One connection, to see that there can be one: a pool would try until its time is over, and not say why.
+    pub(super) async fn reach(&self) -> Result<PgConnection, StoreError> {
+        match timeout(ANSWER, PgConnection::connect_with(&self.options())).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(self.unreachable(error)),
+            Err(_) => Err(StoreError::Unavailable(
+                format!(
+                    "{} does not answer within {} s: look at the address, and whether a firewall is in between",
+                    self.place(),
+                    ANSWER.as_secs()
+                )
+                .into(),
+            )),
+        }
+    }
+
+    /// Why there is no connection, and the next step.
+    fn unreachable(&self, error: sqlx::Error) -> StoreError {
+        let place = self.place();
+        let options = &self.options;
+        let refused = |problem: String, source: Source| StoreError::Refused { problem, source };
+        let said = match &error {
+            sqlx::Error::Io(error) => match (error.kind(), options.get_socket()) {
+                (io::ErrorKind::NotFound, _) | (io::ErrorKind::ConnectionRefused, Some(_)) => {
+                    format!(
+                        "there is no server at the socket {place} ({error}): start PostgreSQL, or name its socket's folder as `host`"
+                    )
+                }
+                (io::ErrorKind::ConnectionRefused, None) => format!(
+                    "nobody listens at {place} ({error}): start PostgreSQL there, or correct host and port (PostgreSQL's own setting is listen_addresses)"
+                ),
+                _ => format!(
+                    "{place} can't be reached ({error}): look at host and port, and at the network in between"
+                ),
+            },
+            sqlx::Error::Tls(cause) => {
+                let mode = ssl_mode(options.get_ssl_mode());
+                let next = match cause.to_string().contains("not support") {
+                    true => {
+                        "switch it on there (`ssl = on`), or, if nobody can listen in between, write ?sslmode=disable behind the address"
+                    }
+                    false => {
+                        "give the root that signed its certificate as &sslrootcert=FILE, and see that the certificate is for this host"
+                    }
+                };
+                let said = cause.to_string();
+                return refused(
+                    format!("{place} offers no TLS as `sslmode={mode}` asks for: {next}"),
+                    said.into(),
+                );
+            }
+            sqlx::Error::Database(said) if said.code().as_deref() == Some(WRONG_PASSWORD) => {
+                let user = options.get_username();
+                let problem = match self.password {
+                    true => format!(
+                        "the password of the user {user} is wrong, or there is no such user: look at both (in a URL, `@`, `:`, `/`, `?` and `#` of a password are written %40, %3A, %2F, %3F and %23)"
+                    ),
+                    false => format!(
+                        "the database asks for a password of the user {user}, and none was given: write it in the address (postgres://{user}:PASSWORD@...), in PGPASSWORD or in ~/.pgpass (a line there may also be wrong)"
+                    ),
+                };
+                return refused(problem, error::words(error));
+            }
+            _ => return error.into(),
+        };
+        StoreError::Unavailable(said.into())
+    }
+
+    /// Where it is, without user and database.
+    fn place(&self) -> String {
+        let options = &self.options;
+        match options.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        }
+    }
+}
+
+/// As it is written in an address.
+fn ssl_mode(mode: PgSslMode) -> &'static str {
+    match mode {
+        PgSslMode::Disable => "disable",
+        PgSslMode::Allow => "allow",
+        PgSslMode::Prefer => "prefer",
+        PgSslMode::Require => "require",
+        PgSslMode::VerifyCa => "verify-ca",
+        PgSslMode::VerifyFull => "verify-full",
     }
 }
 
@@ -65,15 +167,29 @@ impl FromStr for Address {
         match PgConnectOptions::from_str(text) {
             Ok(options) => {
                 let asked = parameters.contains(&"sslmode") || std::env::var_os(SSL_MODE).is_some();
-                Ok(Self(match asked || is_here(&options) {
-                    true => options,
-                    false => options.ssl_mode(PgSslMode::VerifyFull),
-                }))
+                Ok(Self {
+                    options: match asked || is_here(&options) {
+                        true => options,
+                        false => options.ssl_mode(PgSslMode::VerifyFull),
+                    },
+                    password: parameters.contains(&"password")
+                        || std::env::var_os(PASSWORD).is_some()
+                        || names_password(text),
+                })
             }
             Err(sqlx::Error::Configuration(problem)) => Err(refused(problem.to_string())),
             Err(_) => Err(refused("it is no URL".to_owned())),
         }
     }
+}
+
+/// Whether there is one before the host.
+fn names_password(text: &str) -> bool {
+    let authority = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map(|(user, _)| user);
+    user.and_then(|user| user.split_once(':'))
+        .is_some_and(|(_, password)| !password.is_empty())
 }
 
 /// The names of the parameters behind the `?`.
@@ -102,12 +218,8 @@ fn is_here(options: &PgConnectOptions) -> bool {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let options = &self.0;
-        write!(f, "postgres://{}@", options.get_username())?;
-        match options.get_socket() {
-            Some(socket) => write!(f, "{}", socket.display())?,
-            None => write!(f, "{}:{}", options.get_host(), options.get_port())?,
-        }
+        let options = &self.options;
+        write!(f, "postgres://{}@{}", options.get_username(), self.place())?;
         let database = options.get_database();
         write!(f, "/{}", database.unwrap_or(options.get_username()))
     }
@@ -139,7 +251,7 @@ mod tests {
 
     #[test]
     fn another_machine_is_asked_for_its_certificate() {
-        let mode = |url: &str| url.parse::<Address>().unwrap().0.get_ssl_mode();
+        let mode = |url: &str| url.parse::<Address>().unwrap().options.get_ssl_mode();
         for here in ["localhost", "127.0.0.1", "[::1]"] {
             let url = format!("postgres://ada@{here}/x");
             assert!(matches!(mode(&url), PgSslMode::Prefer), "{url}");
@@ -150,6 +262,25 @@ mod tests {
         assert!(matches!(mode(remote), PgSslMode::VerifyFull));
         let asked = "postgres://ada@db.example/x?sslmode=require";
         assert!(matches!(mode(asked), PgSslMode::Require));
+    }
+
+    #[test]
+    fn a_password_is_known_to_be_given() {
+        let given = |url: &str| url.parse::<Address>().unwrap().password;
+        for url in [
+            "postgres://ada:s3cret@db/x",
+            "postgres://ada:p%40ss@db/x",
+            "postgres:///x?user=ada&password=s3cret&host=/run",
+        ] {
+            assert!(given(url), "{url}");
+        }
+        for url in [
+            "postgres://ada@db:5432/x",
+            "postgres://ada:@db/x",
+            "postgres:///x?user=ada",
+        ] {
+            assert!(!given(url), "{url}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 use tracing::{error, info, warn};
+use warren_model::chain;
 
 use super::session::Session;
 use super::tenure::Tenure;
@@ -20,7 +21,7 @@ pub(super) fn start(session: Session, tenure: Arc<Tenure>) -> AbortHandle {
 
 async fn keep(mut session: Session, tenure: Arc<Tenure>) {
     for connection in 0.. {
-        let cause = causes(&watch(&mut session, connection, &tenure).await);
+        let cause = reason(&watch(&mut session, connection, &tenure).await);
         warn!(
             cause,
             "the database is away: functions are called as before, changes are refused until it is back"
@@ -30,7 +31,7 @@ async fn keep(mut session: Session, tenure: Arc<Tenure>) {
             tokio::time::sleep(RETRY).await;
             match session.again().await {
                 Ok(session) => break session,
-                Err(error) => tenure.away(causes(&error)),
+                Err(error) => tenure.away(reason(&error)),
             }
         };
     }
@@ -63,12 +64,6 @@ async fn look(session: &mut Session, connection: u64, tenure: &Tenure) -> Result
 }
 
 /// All that led to it; that the database is not available is said elsewhere.
-fn causes(error: &StoreError) -> String {
-    let causes: Vec<String> = std::iter::successors(error.source(), |&cause| cause.source())
-        .map(ToString::to_string)
-        .collect();
-    match causes.is_empty() {
-        true => error.to_string(),
-        false => causes.join(": "),
-    }
+fn reason(error: &StoreError) -> String {
+    chain(error.source().unwrap_or(error))
 }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::{Connection, Executor, Postgres};
 use tokio::time::{Instant, timeout};
 use warren_model::ServerId;
 
+use super::Address;
 use super::tenure::{Mark, Tenure};
-use crate::{StoreError, migrations};
+use crate::{Glance, StoreError, migrations, rows};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
 
@@ -21,10 +23,12 @@ const TAKING: Duration = Duration::from_secs(5);
 /// Between two tries to take it.
 const RETRY: Duration = Duration::from_millis(200);
 /// Longest wait for a connection, and for an answer to a small question.
-const ANSWER: Duration = Duration::from_secs(3);
+pub(super) const ANSWER: Duration = Duration::from_secs(3);
 /// A change is noticed after this time even if no notice of it comes.
 pub(super) const POLL: Duration = Duration::from_millis(800);
-const LIMITS: [(&str, &str); 5] = [
+const LIMITS: [(&str, &str); 6] = [
+    // That the table of migrations is there already is no news.
+    ("client_min_messages", "warning"),
     // The server notices within some 15 s that this host vanished, and frees the lock. Without effect on a Unix socket.
     ("tcp_keepalives_idle", "5"),
     ("tcp_keepalives_interval", "5"),
@@ -47,7 +51,7 @@ pub enum Expected<'e> {
 
 /// A connection with the notices of changes, and perhaps the lock.
 pub(super) struct Session {
-    options: PgConnectOptions,
+    address: Address,
     listener: PgListener,
     poll: Duration,
     locked: bool,
@@ -56,12 +60,12 @@ pub(super) struct Session {
 impl Session {
     /// Takes the database, if it is the one expected: lock, migrations, and a mark of its own.
     pub(super) async fn begin(
-        options: &PgConnectOptions,
+        address: &Address,
         holder: &str,
         expected: Expected<'_>,
         poll: Duration,
     ) -> Result<(Self, Tenure), StoreError> {
-        let mut session = Self::open(options, poll).await?;
+        let mut session = Self::open(address, poll).await?;
         session.examine(expected).await?;
         let begun = Instant::now();
         while !session.lock().await? {
@@ -99,20 +103,8 @@ impl Session {
                 source: "current_schema() is null".into(),
             });
         }
-        let there = sqlx::query_scalar(
-            "SELECT to_regclass(quote_ident(current_schema()) || '.meta') IS NOT NULL",
-        )
-        .fetch_one(&mut self.listener);
-        let (server, functions): (Option<String>, i64) = match answered(there).await? {
-            true => {
-                let found = sqlx::query_as(
-                    "SELECT server_id, (SELECT count(*) FROM functions) FROM meta WHERE id = 1",
-                )
-                .fetch_one(&mut self.listener);
-                answered(found).await?
-            }
-            false => (None, 0),
-        };
+        let seen = glance(&mut self.listener).await?;
+        let (server, functions) = seen.map_or((None, 0), |seen| (seen.server, seen.functions));
         let fits = match expected {
             Expected::Any => true,
             Expected::Of(id) => server.as_deref() == Some(id.as_str()),
@@ -131,20 +123,21 @@ impl Session {
 
     /// Another connection in place of one that was lost; the lock is still to be taken.
     pub(super) async fn again(&self) -> Result<Self, StoreError> {
-        Self::open(&self.options, self.poll).await
+        Self::open(&self.address, self.poll).await
     }
 
-    async fn open(options: &PgConnectOptions, poll: Duration) -> Result<Self, StoreError> {
+    async fn open(address: &Address, poll: Duration) -> Result<Self, StoreError> {
+        address.reach().await?.close().await?;
         // A pool of its own: a connection that went wrong, and what it holds, ends with it.
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(ANSWER)
-            .connect_lazy_with(options.clone().options(LIMITS));
+            .connect_lazy_with(address.options().options(LIMITS));
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         answered(listener.listen(CHANNEL)).await?;
         Ok(Self {
-            options: options.clone(),
+            address: address.clone(),
             listener,
             poll,
             locked: false,
@@ -200,6 +193,33 @@ impl Session {
             Ok(Err(error)) => Err(error.into()),
         }
     }
+}
+
+/// What there is; none if there are no tables of Warren's.
+pub(super) async fn glance<'c, C>(connection: &'c mut C) -> Result<Option<Glance>, StoreError>
+where
+    for<'e> &'e mut C: Executor<'e, Database = Postgres>,
+{
+    let there = sqlx::query_scalar(
+        "SELECT to_regclass(quote_ident(current_schema()) || '.meta') IS NOT NULL",
+    )
+    .fetch_one(&mut *connection);
+    // Null where there is no schema.
+    let there: Option<bool> = answered(there).await?;
+    if there != Some(true) {
+        return Ok(None);
+    }
+    let found = sqlx::query_as(
+        "SELECT server_id, revision, (SELECT count(*) FROM functions), holder FROM meta WHERE id = 1",
+    )
+    .fetch_one(&mut *connection);
+    let (server, revision, functions, holder): (_, i64, i64, String) = answered(found).await?;
+    Ok(Some(Glance {
+        server,
+        revision: rows::number("meta", "1", "revision", revision)?,
+        functions: functions.unsigned_abs(),
+        holder: Some(holder).filter(|holder| !holder.is_empty()),
+    }))
 }
 
 /// An answer that is not there in time is none.

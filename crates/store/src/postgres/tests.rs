@@ -21,6 +21,14 @@ async fn open(address: &Address, holder: &str) -> Result<PostgresStore, StoreErr
     PostgresStore::open(address, holder, Expected::Any).await
 }
 
+/// A server whose database `w` has the function `f`, open as `a`; none where there is no PostgreSQL.
+async fn with_a_function() -> Option<(Server, PostgresStore)> {
+    let server = Server::start()?;
+    let store = open(&server.database("w"), "a").await.unwrap();
+    store.insert(0, &record("f")).await.unwrap();
+    Some((server, store))
+}
+
 /// Waits for what comes soon.
 async fn until(what: &str, so: impl AsyncFn() -> bool) {
     let begun = Instant::now();
@@ -52,12 +60,9 @@ async fn passes_the_suite() {
 
 #[tokio::test]
 async fn refuses_a_newer_schema_and_names_damaged_rows() {
-    let Some(server) = Server::start() else {
+    let Some((server, store)) = with_a_function().await else {
         return;
     };
-    let address = server.database("w");
-    let store = open(&address, "a").await.unwrap();
-    store.insert(0, &record("f")).await.unwrap();
     store.insert(1, &record("g")).await.unwrap();
     server.sql(
         "w",
@@ -69,6 +74,8 @@ async fn refuses_a_newer_schema_and_names_damaged_rows() {
         Damaged {
             name,
             routes,
+            code,
+            reserved,
             problem,
         },
     ] = &contents.damaged[..]
@@ -76,6 +83,8 @@ async fn refuses_a_newer_schema_and_names_damaged_rows() {
         panic!("{:?}", contents.damaged);
     };
     assert_eq!((name.as_str(), routes), ("f", &suite::function("f").routes));
+    assert!(code.contains(&suite::function("f").latest.code.digest));
+    assert_eq!(*reserved, suite::function("f").reserved_concurrency);
     assert!(
         problem.contains("damaged in the column memory_mb"),
         "{problem}"
@@ -85,7 +94,7 @@ async fn refuses_a_newer_schema_and_names_damaged_rows() {
         "w",
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'future', true, '', 0)",
     );
-    let error = open(&address, "a").await.unwrap_err();
+    let error = open(&server.address("w"), "a").await.unwrap_err();
     assert!(
         matches!(
             error,
@@ -198,11 +207,9 @@ async fn only_what_is_expected_is_touched() {
 /// What does not pass by itself is told apart from an outage.
 #[tokio::test]
 async fn lasting_refusals_are_named() {
-    let Some(server) = Server::start() else {
+    let Some((server, store)) = with_a_function().await else {
         return;
     };
-    let store = open(&server.database("w"), "a").await.unwrap();
-    store.insert(0, &record("f")).await.unwrap();
     for (fault, cure, words) in [
         (
             "ALTER TABLE tags RENAME TO gone",
@@ -272,12 +279,9 @@ async fn lasting_refusals_are_named() {
 /// Everybody locks the row of `meta` first, so nobody waits in a circle with a long statement of another writer.
 #[tokio::test]
 async fn a_long_statement_of_another_writer_makes_no_deadlock() {
-    let Some(server) = Server::start() else {
+    let Some((server, store)) = with_a_function().await else {
         return;
     };
-    let address = server.database("w");
-    let store = open(&address, "a").await.unwrap();
-    store.insert(0, &record("f")).await.unwrap();
     store.insert(1, &record("g")).await.unwrap();
     let server = Arc::new(server);
     let writer = Arc::clone(&server);
@@ -302,11 +306,9 @@ async fn a_long_statement_of_another_writer_makes_no_deadlock() {
 
 #[tokio::test]
 async fn a_change_that_was_undone_for_another_is_made_again() {
-    let Some(server) = Server::start() else {
+    let Some((server, store)) = with_a_function().await else {
         return;
     };
-    let store = open(&server.database("w"), "a").await.unwrap();
-    store.insert(0, &record("f")).await.unwrap();
     // Sequences count attempts, as they are not undone.
     server.sql(
         "w",

@@ -3,11 +3,11 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqlitePool};
 
-use crate::{StoreError, migrations};
+use crate::{Glance, StoreError, migrations, rows};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/sqlite");
 
@@ -34,6 +34,39 @@ pub(super) async fn open(file: &Path) -> Result<SqlitePool, StoreError> {
         .await
         .map_err(|error| migrations::refusal(&MIGRATIONS, error))?;
     Ok(pool)
+}
+
+pub(super) async fn glance(file: &Path) -> Result<Option<Glance>, StoreError> {
+    if !file.exists() {
+        return Ok(None);
+    }
+    let mut connection = SqliteConnectOptions::new()
+        .filename(file)
+        .read_only(true)
+        .busy_timeout(BUSY)
+        .connect()
+        .await?;
+    let there: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = 'meta'")
+        .fetch_one(&mut connection)
+        .await?;
+    let seen = match there {
+        0 => None,
+        _ => {
+            let (server, revision, functions): (_, i64, i64) = sqlx::query_as(
+                "SELECT server_id, revision, (SELECT count(*) FROM functions) FROM meta WHERE id = 1",
+            )
+            .fetch_one(&mut connection)
+            .await?;
+            Some(Glance {
+                server,
+                revision: rows::number("meta", "1", "revision", revision)?,
+                functions: functions.unsigned_abs(),
+                holder: None,
+            })
+        }
+    };
+    connection.close().await?;
+    Ok(seen)
 }
 
 /// Environments hold secrets: the file is its owner's alone. SQLite gives its log and index the mode of the file.

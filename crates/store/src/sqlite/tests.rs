@@ -67,23 +67,47 @@ async fn refuses_a_newer_schema() {
     );
 }
 
+/// Who only looks makes no file, and changes no schema.
+#[tokio::test]
+async fn a_glance_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("control.db");
+    assert_eq!(SqliteStore::glance(&file).await.unwrap(), None);
+    assert!(!file.exists());
+    let store = SqliteStore::open(&file).await.unwrap();
+    let server = store.server_id().await.unwrap();
+    store.insert(0, &record("f")).await.unwrap();
+    sqlx::query("DROP TABLE _sqlx_migrations")
+        .execute(&store.pool)
+        .await
+        .unwrap();
+    let seen = SqliteStore::glance(&file).await.unwrap().unwrap();
+    assert_eq!(seen.server.as_deref(), Some(server.as_str()));
+    assert_eq!((seen.revision, seen.functions), (1, 1));
+    let migrations = sqlx::query("SELECT * FROM _sqlx_migrations");
+    assert!(migrations.fetch_all(&store.pool).await.is_err());
+}
+
+fn record(name: &str) -> Record {
+    Record {
+        function: suite::function(name),
+        ready: None,
+        versions: Vec::new(),
+    }
+}
+
 #[tokio::test]
 async fn names_damaged_rows() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(&folder.path().join("control.db"))
         .await
         .unwrap();
-    let record = Record {
-        function: suite::function("f"),
-        ready: None,
+    let damaged = Record {
         versions: vec![suite::version("f", VersionId::Number(1))],
+        ..record("f")
     };
-    store.insert(0, &record).await.unwrap();
-    let whole = Record {
-        function: suite::function("g"),
-        ready: None,
-        versions: Vec::new(),
-    };
+    store.insert(0, &damaged).await.unwrap();
+    let whole = record("g");
     store.insert(1, &whole).await.unwrap();
     for (statement, expected) in [
         (
@@ -129,11 +153,7 @@ async fn the_file_alone_is_whole_once_it_is_closed_whole() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("warren.db");
     let store = SqliteStore::open(&file).await.unwrap();
-    let record = Record {
-        function: suite::function("f"),
-        ready: None,
-        versions: Vec::new(),
-    };
+    let record = record("f");
     store.insert(0, &record).await.unwrap();
     // Somebody who only has it open keeps the log there.
     let other = SqliteStore::open(&file).await.unwrap();

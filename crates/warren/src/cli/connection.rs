@@ -11,11 +11,10 @@ use warren_api::auth::{Keys, keys};
 use warren_client::{Client, Key};
 
 use super::failure::Failure;
+use crate::settings::DATA_DIR;
 
 /// Where a server listens unless it was told otherwise.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7070";
-/// Where a server keeps its key pair unless it was told otherwise.
-const DEFAULT_DATA_DIR: &str = ".warren/data";
 /// Every id that Warren makes begins so.
 const KEY_PREFIX: &str = "WARREN";
 
@@ -93,9 +92,7 @@ impl Connection {
 
     /// The data folder.
     pub(super) fn data_dir(&self) -> &Path {
-        self.data_dir
-            .as_deref()
-            .unwrap_or(Path::new(DEFAULT_DATA_DIR))
+        self.data_dir.as_deref().unwrap_or(Path::new(DATA_DIR))
     }
 }
 

@@ -1,12 +1,15 @@
 //! What works and what is missing: the server if it runs, and this machine, which needs no server to be looked at.
 
+mod database;
 mod machine;
+mod network;
 
 use clap::Args as ClapArgs;
 use serde::Serialize;
 use warren_client::Client;
 
 use super::{connection::Connection, engines, failure::Failure, output::Output, program};
+use crate::settings::Place;
 
 /// `warren doctor`.
 #[derive(Debug, ClapArgs)]
@@ -14,6 +17,14 @@ use super::{connection::Connection, engines, failure::Failure, output::Output, p
 pub(crate) struct Args {
     #[command(flatten)]
     output: Output,
+    /// Database to look at, as `warren serve` is told [default: the one of warren.toml, else sqlite in the data folder]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "WARREN_DATABASE",
+        hide_env_values = true
+    )]
+    database: Option<String>,
     #[command(flatten)]
     connection: Connection,
 }
@@ -74,7 +85,7 @@ struct Report {
 pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     let report = Report {
         server: server(&args.connection).await,
-        this_machine: machine::checks(args.connection.data_dir()).await,
+        this_machine: this_machine(args).await,
     };
     args.output.print(&report, text)?;
     let missing = report.server.iter().chain(&report.this_machine);
@@ -86,6 +97,28 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         1 => Err(Failure::failed("one part is missing")),
         several => Err(Failure::failed(format!("{several} parts are missing"))),
     }
+}
+
+async fn this_machine(args: &Args) -> Vec<Check> {
+    let data_dir = args.connection.data_dir();
+    let mut checks = machine::checks(data_dir).await;
+    let name_servers = match Place::seen(data_dir, args.database.clone()) {
+        Ok((place, name_servers)) => {
+            checks.push(database::check(data_dir, &place.database).await);
+            name_servers
+        }
+        Err(error) => {
+            checks.push(Check::bad(
+                "settings",
+                Verdict::Missing,
+                warren_model::chain(error.as_ref()),
+                "correct them: a server does not start with them",
+            ));
+            Vec::new()
+        }
+    };
+    checks.extend(network::checks(data_dir, &name_servers).await);
+    checks
 }
 
 /// The server, and its engines if the key opens it.
@@ -118,6 +151,12 @@ async fn server(connection: &Connection) -> Vec<Check> {
             health.version, health.functions
         ),
     )];
+    if !health.database.is_empty() && health.problems.iter().all(|it| it.part != "database") {
+        checks.push(Check::ok(
+            "database",
+            format!("{} answers", health.database),
+        ));
+    }
     checks.extend(health.problems.into_iter().map(|problem| {
         Check::bad(
             problem.part,

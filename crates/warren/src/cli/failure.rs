@@ -1,6 +1,7 @@
 use std::{io, process::ExitCode};
 
 use warren_client::ClientError;
+use warren_model::{causes, chain};
 
 use super::{flags, program};
 
@@ -69,7 +70,9 @@ impl From<ClientError> for Failure {
         match &error {
             ClientError::Unreachable { source, .. } => {
                 // Of what the HTTP client says the last word is the system's, and enough.
-                Self::failed(format!("{error}: {}", root(source))).hint(
+                let last = causes(source).last();
+                let last = last.map(ToString::to_string).unwrap_or_default();
+                Self::failed(format!("{error}: {last}")).hint(
                     "Start a server with `warren serve`, or say where it is with --server or WARREN_SERVER.",
                 )
             }
@@ -113,30 +116,6 @@ fn in_flags(detail: &str, field: Option<&str>) -> String {
         Some(format!("--{}{rest}", flags::flag_of(field)?))
     });
     named.unwrap_or_else(|| detail.to_owned())
-}
-
-/// An error with its sources, in one line; what a source only repeats is left out.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        source = cause.source();
-    }
-    text
-}
-
-/// The innermost cause.
-fn root(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -49,6 +49,10 @@ impl Liar {
 
 #[async_trait]
 impl Store for Liar {
+    fn kind(&self) -> &'static str {
+        self.honest.kind()
+    }
+
     async fn load(&self) -> Result<Contents, StoreError> {
         if let Standing::Lost(holder) = self.standing() {
             return Err(StoreError::Owned { holder });
@@ -331,6 +335,8 @@ async fn a_damaged_function_is_no_other_s_concern() {
     contents.damaged.push(warren_store::Damaged {
         name: "bad".to_owned(),
         routes: bad.routes.clone(),
+        code: vec![bad.latest.code.digest],
+        reserved: Some(800),
         problem: "the row is damaged".to_owned(),
     });
     contents.revision += 1;
@@ -347,6 +353,15 @@ async fn a_damaged_function_is_no_other_s_concern() {
         matches!(&again, Err(RegistryError::NotFound(missing)) if missing.damaged),
         "{again:?}"
     );
+    // What it reserves is reserved still.
+    assert_eq!(snapshot.reserved_concurrency(), 800);
+    let mut greedy = function("greedy");
+    greedy.reserved_concurrency = Some(200);
+    let refused = registry.create(greedy).await;
+    assert!(
+        matches!(refused, Err(RegistryError::TooMuchReserved { .. })),
+        "{refused:?}"
+    );
     // So is one whose name is none: it can't be asked for, and is counted.
     let mut contents = store.load().await.unwrap();
     contents.damaged[0].name = "not a name".to_owned();
@@ -362,4 +377,33 @@ async fn a_damaged_function_is_no_other_s_concern() {
     let later = registry.inner.now().plus(Duration::from_secs(1_000_000));
     registry.inner.remove_unneeded(later).await;
     assert!(registry.code(&bad.latest.code.digest).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_code_of_a_damaged_function_that_is_deleted_is_no_alarm() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, registry) = open(&folder).await;
+    registry.create(function("bad")).await.unwrap();
+    let bad = settled(&registry, "bad").await;
+    let mut contents = store.load().await.unwrap();
+    contents.functions.clear();
+    contents.damaged.push(warren_store::Damaged {
+        name: "bad".to_owned(),
+        routes: Vec::new(),
+        code: vec![bad.code.digest],
+        reserved: None,
+        problem: "the row is damaged".to_owned(),
+    });
+    *store.instead.lock().unwrap() = Some(contents.clone());
+    store.saw(contents.revision, 1);
+    until(&registry, |snapshot| !snapshot.damaged.is_empty()).await;
+    *store.instead.lock().unwrap() = None;
+    registry.delete(&name("bad"), None).await.unwrap();
+    registry.inner.remove_unneeded(registry.inner.now()).await;
+    assert_eq!(registry.removal_stopped(), None);
+    assert!(registry.code(&bad.code.digest).await.is_ok(), "not yet");
+    // As that of any function that this server deleted.
+    let later = registry.inner.now().plus(Duration::from_secs(3_600));
+    registry.inner.remove_unneeded(later).await;
+    assert!(registry.code(&bad.code.digest).await.is_err());
 }

@@ -35,7 +35,6 @@ pub(super) async fn checks(data_dir: &Path) -> Vec<Check> {
         loop_devices(Path::new(LOOP_CONTROL)),
     ];
     checks.extend(PROGRAMS.map(|(name, package, purpose)| program(name, package, purpose)));
-    checks.extend(network());
     checks.push(space("data folder", data_dir));
     checks.extend(not_executable(data_dir));
     checks.extend(Trees::default_folder().map(|folder| space("cache folder", &folder)));
@@ -104,41 +103,8 @@ fn program(name: &str, package: &str, purpose: &str) -> Check {
     }
 }
 
-/// What functions with a network need; without it they have none.
-fn network() -> Vec<Check> {
-    let absent = |part: &str, next: String| {
-        Check::bad(
-            part,
-            Verdict::Warning,
-            "not found; functions with `--network internet` are refused without it",
-            next,
-        )
-    };
-    let mut checks: Vec<_> = warren_network::PROGRAMS
-        .iter()
-        .map(|(name, package)| match find(name) {
-            Some(path) => Check::ok(*name, path.display().to_string()),
-            None => absent(
-                name,
-                format!("run `make setup`, or install it (Debian: apt-get install {package}); then start the server again"),
-            ),
-        })
-        .collect();
-    checks.push(match Path::new(warren_network::TUN).exists() {
-        true => Check::ok("tap device", warren_network::TUN),
-        false => absent(
-            "tap device",
-            format!(
-                "load the kernel module that makes {} (modprobe tun)",
-                warren_network::TUN
-            ),
-        ),
-    });
-    checks
-}
-
 /// Where a program is: on the path, or in the folders of the administrator's programs.
-fn find(name: &str) -> Option<PathBuf> {
+pub(super) fn find(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
