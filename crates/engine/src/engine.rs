@@ -19,6 +19,12 @@ pub trait Engine: Send + Sync {
     /// Whether it can run a function with this configuration, at deploy. Asks nobody.
     fn admit(&self, config: &Config) -> Result<(), Refusal>;
 
+    /// What of a configuration that is admitted is not there now and may come later, in sentences for the owner.
+    async fn absent(&self, config: &Config) -> Vec<String> {
+        let _ = config;
+        Vec::new()
+    }
+
     /// What a new function may reach that does not say.
     fn default_network(&self) -> NetworkPolicy;
 

@@ -10,3 +10,4 @@ mod sandbox;
 pub use engine::{Capabilities, Engine, Owner, Reaped, Refusal, Unavailable};
 pub use error::EngineError;
 pub use sandbox::{CodeMount, Sandbox, SandboxSpec, Usage};
+pub use warren_network::Refused;

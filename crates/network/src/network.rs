@@ -5,14 +5,16 @@ use std::{
     time::Instant,
 };
 
-use tokio::task::block_in_place;
+use tokio::{sync::mpsc::UnboundedSender, task::block_in_place};
 use warren_model::{NetworkPolicy, ServerId};
 
 use crate::{
     Containers, NetworkError,
     address::{GATEWAY_V4, Policy},
     allowed::Allowed,
+    destination::{self, Destination, Place},
     program,
+    refusals::Refused,
     resolver::Sources,
     router::{Lease, Router},
 };
@@ -126,8 +128,17 @@ impl Network {
         }
     }
 
-    /// Whether a policy is enforced here; otherwise a sentence that says why not and what to choose.
+    /// Whether a function may be given this policy: it is enforced here, and all that it names can be meant. Otherwise a sentence that says why not and
+    /// what to choose.
     pub fn admit(&self, policy: &NetworkPolicy) -> Result<(), String> {
+        if let NetworkPolicy::Allow(named) = policy {
+            named.iter().try_for_each(|one| destination::check(one))?;
+        }
+        self.enforces(policy)
+    }
+
+    /// Whether a policy is enforced here, as [`admit`](Self::admit) says it; for functions that have it already.
+    pub fn enforces(&self, policy: &NetworkPolicy) -> Result<(), String> {
         let state = self.state();
         let why = match (policy, &*state) {
             (NetworkPolicy::None, _) | (NetworkPolicy::Internet, State::Up(_)) => return Ok(()),
@@ -142,6 +153,45 @@ impl Network {
         ))
     }
 
+    /// Containers and Docker networks that a policy names and that are not there now: they may come later. Each a sentence with the next step. None where
+    /// the daemon does not answer.
+    pub async fn absent(&self, policy: &NetworkPolicy) -> Vec<String> {
+        let (NetworkPolicy::Allow(named), Some(containers)) = (policy, self.containers.get())
+        else {
+            return Vec::new();
+        };
+        let mut absent = Vec::new();
+        for text in named {
+            let Ok(Destination { place, .. }) = text.parse() else {
+                continue;
+            };
+            let found = match &place {
+                Place::Container(name) => containers.of_container(name).await.map(|found| {
+                    found.is_empty().then(|| {
+                        format!("no running container is called '{name}' (`docker ps` lists them)")
+                    })
+                }),
+                Place::DockerNetwork(name) => containers.has_network(name).await.map(|found| {
+                    (!found).then(|| {
+                        format!(
+                            "the Docker daemon has no network '{name}' (`docker network ls` lists them)"
+                        )
+                    })
+                }),
+                _ => continue,
+            };
+            match found {
+                Ok(why) => absent.extend(why.map(|why| {
+                    format!(
+                        "--allow {text}: {why}. The function reaches nothing there until there is one."
+                    )
+                })),
+                Err(error) => tracing::warn!(error, destination = text, "the Docker daemon could not be asked"),
+            }
+        }
+        absent
+    }
+
     /// What a sandbox of this policy has for its `/etc/resolv.conf`, as a file on the host; none if it has no network.
     pub fn resolv_conf_of(&self, policy: &NetworkPolicy) -> Option<PathBuf> {
         (*policy != NetworkPolicy::None).then(|| self.resolv_conf())
@@ -152,16 +202,17 @@ impl Network {
     }
 
     /// Gives a sandbox, which has a network namespace without any link, what its policy says; `pid` is a process in it. To be done before anything in the
-    /// sandbox runs that expects it. A few milliseconds.
+    /// sandbox runs that expects it. `refused` is told what the policy refuses it, each thing once and within seconds. A few milliseconds.
     pub async fn attach(
         &self,
         policy: &NetworkPolicy,
         pid: u32,
+        refused: UnboundedSender<Refused>,
     ) -> Result<Option<Attachment>, NetworkError> {
         if *policy == NetworkPolicy::None {
             return Ok(None);
         }
-        self.admit(policy).map_err(NetworkError::Refused)?;
+        self.enforces(policy).map_err(NetworkError::Refused)?;
         let router = match &*self.state() {
             State::Up(router) => Arc::clone(router),
             State::Down | State::Unusable(_) => return Err(NetworkError::Closed),
@@ -174,7 +225,8 @@ impl Network {
                 Allowed::read(named).map_err(NetworkError::Refused)?,
             ),
         };
-        let lease = router.attach(pid, policy, Arc::new(allowed)).await?;
+        let lease = router.attach(pid, policy, Arc::new(allowed), refused);
+        let lease = lease.await?;
         tracing::debug!(pid, elapsed = ?begin.elapsed(), "a sandbox got its link");
         Ok(Some(Attachment { router, lease }))
     }

@@ -107,6 +107,10 @@ impl Engine for DockerEngine {
             })
     }
 
+    async fn absent(&self, config: &Config) -> Vec<String> {
+        self.network.absent(&config.network).await
+    }
+
     fn default_network(&self) -> NetworkPolicy {
         self.network.default_policy()
     }
@@ -121,7 +125,7 @@ impl Engine for DockerEngine {
     async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError> {
         // A function that asks for a network never starts without its rules.
         self.network
-            .admit(&spec.network)
+            .enforces(&spec.network)
             .map_err(|reason| EngineError::Network(NetworkError::Refused(reason)))?;
         let docker = self.docker()?;
         let (folder, channel) = tokio::task::block_in_place(|| self.folders(&spec.instance))?;
@@ -269,8 +273,8 @@ impl DockerEngine {
         };
         sandbox.pid.get_or_init(|| pid);
         // The agent waits for its claim meanwhile; the function's code runs after it.
-        let attached = self.network.attach(&spec.network, pid).await;
-        if let Some(attachment) = attached.map_err(EngineError::Network)? {
+        let attached = self.network.attach(&spec.network, pid, spec.refused.clone());
+        if let Some(attachment) = attached.await.map_err(EngineError::Network)? {
             let _ = sandbox.attachment.set(attachment);
         }
         if let Some(cgroup) = Cgroup::of_process(pid) {
