@@ -1,14 +1,15 @@
 """What the policy `allow` opens by name: hosts, and the machine itself. All of it stand-ins (world.py)."""
 
 import socket
+import subprocess
 
 import pytest
 
 import world as stand_ins
 from calls import answer_of
 from functions import deploy, fresh_name
-from probing import PROBE, both, cli, reach, router_rules, wait_until
-from server import Warren, free_port
+from probing import PROBE, both, cli, reach, refusals, router_rules, wait_until
+from server import BINARY, Warren, free_port
 from world import INTERNET, NAME_SERVER, NEIGHBOUR, PORT, PRIVATE, ZONE, World
 
 pytestmark = pytest.mark.skipif(
@@ -64,6 +65,29 @@ def test_only_allowed_names_are_answered_and_open_what_they_say(warren, client):
     assert reach(client, name, ["169.254.1.1"], port=53)["tcp 169.254.1.1"] == "refused"
     client.delete_function(FunctionName=name)
     wait_until(lambda: router_rules(warren) == before)
+
+
+def test_a_name_that_is_not_answered_is_told_in_the_function_s_log(warren, client):
+    name = allowed(warren, f"db.internal:{PORT}")
+    assert resolve(client, name, "db.internal", "db.example", MACHINE)["db.example"] is None
+    expected = [
+        "The network policy 'allow' did not answer the name db.example. To allow it: --allow db.example:PORT",
+        "To allow a port of the server's machine: --allow host:PORT",
+    ]
+    wait_until(lambda: all(words in "".join(refusals(warren, name)) for words in expected))
+    assert len(refusals(warren, name)) == 2
+
+
+def test_a_container_or_network_that_is_not_there_is_warned_of(warren, tmp_path):
+    (tmp_path / "app.py").write_text(PROBE)
+    command = [BINARY, "deploy", str(tmp_path), "--name", fresh_name("absent"), "--server", warren.url]
+    command += ["--data-dir", str(warren.folder), "--allow", "container:nope:5432", "--allow", "network:nope:80"]
+    done = subprocess.run([*command, "--allow", "network:bridge:80"], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    warned = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert len(warned) == 2, done.stderr
+    assert "--allow container:nope:5432: no running container is called 'nope'" in warned[0]
+    assert "--allow network:nope:80: the Docker daemon has no network 'nope'" in warned[1]
 
 
 def test_a_name_opens_no_address_that_it_may_not_have(warren, client):

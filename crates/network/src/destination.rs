@@ -329,9 +329,15 @@ mod tests {
             ("db.internal", "such as db.internal:5432"),
             ("container:pg", "Write container:pg:PORT"),
             ("10.0.0.5:0", "'0' is not a port"),
-            ("10.0.0.5:70000", "'70000' is not a port. Write a number from 1 to 65535"),
+            (
+                "10.0.0.5:70000",
+                "'70000' is not a port. Write a number from 1 to 65535",
+            ),
             ("db.internal:https", "'https' is not a port"),
-            ("10.0.0.5/33:1", "'/33' is not the length of a range here. Write 0 to 32"),
+            (
+                "10.0.0.5/33:1",
+                "'/33' is not the length of a range here. Write 0 to 32",
+            ),
             ("[2001:db8::/129]:1", "Write 0 to 128"),
             ("2001:db8::1:5432", "Write [2001:db8::1]:5432."),
             ("2001:db8::1", "Write [2001:db8::1]:PORT"),
@@ -360,8 +366,14 @@ mod tests {
     #[test]
     fn what_is_never_reached_or_not_meant_is_refused_at_deploy() {
         for (text, words) in [
-            ("10.0.0.5/8:5432", "Write 10.0.0.5:5432 for the address, or 10.0.0.0/8:5432"),
-            ("[2001:db8::1/32]:1", "Write [2001:db8::1]:1 for the address, or [2001:db8::/32]:1"),
+            (
+                "10.0.0.5/8:5432",
+                "Write 10.0.0.5:5432 for the address, or 10.0.0.0/8:5432",
+            ),
+            (
+                "[2001:db8::1/32]:1",
+                "Write [2001:db8::1]:1 for the address, or [2001:db8::/32]:1",
+            ),
             ("127.0.0.1:5432", "Write host:5432 for the machine"),
             ("127.0.0.0/8:5432", "Write host:5432"),
             ("0.0.0.0:80", "Write host:80"),

@@ -88,7 +88,9 @@ fn advice(to: SocketAddr, beside: &str) -> String {
     let port = to.port();
     let ip = to.ip();
     if ip == IpAddr::from(MACHINE_V4) {
-        return format!("To allow that port of the server's machine: --allow host:{port}, {beside}");
+        return format!(
+            "To allow that port of the server's machine: --allow host:{port}, {beside}"
+        );
     }
     if ip == IpAddr::from(GATEWAY_V4) {
         return "That address answers questions for names and nothing else".to_owned();
@@ -179,7 +181,8 @@ impl Refusals {
 
     /// Forgets these.
     pub(crate) fn forget(&self, gone: &[IpAddr]) {
-        self.listeners().retain(|address, _| !gone.contains(address));
+        self.listeners()
+            .retain(|address, _| !gone.contains(address));
     }
 
     fn listeners(&self) -> MutexGuard<'_, HashMap<IpAddr, Listener>> {

@@ -273,7 +273,9 @@ impl DockerEngine {
         };
         sandbox.pid.get_or_init(|| pid);
         // The agent waits for its claim meanwhile; the function's code runs after it.
-        let attached = self.network.attach(&spec.network, pid, spec.refused.clone());
+        let attached = self
+            .network
+            .attach(&spec.network, pid, spec.refused.clone());
         if let Some(attachment) = attached.await.map_err(EngineError::Network)? {
             let _ = sandbox.attachment.set(attachment);
         }

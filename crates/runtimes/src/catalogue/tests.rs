@@ -67,8 +67,14 @@ fn refusals_tell_dead_missing_and_misspelt_runtimes_apart() {
         )));
     }
     for (id, words) in [
-        ("python2.7", "Nearest here: python3.13, python3.12, python3.11,"),
-        ("nodejs14.x", "Nearest here: nodejs24.x, nodejs22.x, nodejs20.x."),
+        (
+            "python2.7",
+            "Nearest here: python3.13, python3.12, python3.11,",
+        ),
+        (
+            "nodejs14.x",
+            "Nearest here: nodejs24.x, nodejs22.x, nodejs20.x.",
+        ),
         ("provided", "Nearest here: provided.al2023, provided.al2."),
         ("go1.x", "provided.al2023 runs any program"),
     ] {

@@ -116,7 +116,12 @@ fn find<'r>(runtimes: &'r [Runtime], id: &str) -> Option<&'r Runtime> {
 }
 
 /// Says what may not be meant; the answer is why no call can work, if none can.
-fn look_through(runtimes: &[Runtime], spec: &FunctionSpec, before: Option<&Function>, source: &Source) -> Option<String> {
+fn look_through(
+    runtimes: &[Runtime],
+    spec: &FunctionSpec,
+    before: Option<&Function>,
+    source: &Source,
+) -> Option<String> {
     let runtime = spec.runtime.as_ref().or(before.map(|f| &f.runtime));
     let handler = spec.handler.as_ref().or(before.map(|f| &f.handler));
     let runtime = runtime.and_then(|id| find(runtimes, id));

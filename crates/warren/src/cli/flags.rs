@@ -117,7 +117,8 @@ impl FunctionFlags {
     }
 
     fn network(&self) -> Result<Option<String>, Failure> {
-        let example = "such as --allow db.internal:5432 or --allow host:5432 (the server's machine)";
+        let example =
+            "such as --allow db.internal:5432 or --allow host:5432 (the server's machine)";
         match (self.network.as_deref(), self.allow.is_empty()) {
             (None | Some("allow"), false) => Ok(Some(format!("allow:{}", self.allow.join(" ")))),
             (Some("allow" | "allow:"), true) => Err(Failure::usage(format!(
@@ -343,7 +344,10 @@ mod tests {
                 allow: allow.iter().map(|one| (*one).to_owned()).collect(),
                 ..FunctionFlags::default()
             };
-            flags.spec().map(|spec| spec.network).map_err(|failure| failure.text())
+            flags
+                .spec()
+                .map(|spec| spec.network)
+                .map_err(|failure| failure.text())
         };
         let one = ["host:1"];
         for (policy, allow, found) in [
@@ -357,13 +361,21 @@ mod tests {
         }
         for (policy, allow, words) in [
             ("allow", &[][..], "--network allow opens nothing by itself"),
-            ("internet", &one, "--network internet and --allow can't stand together"),
+            (
+                "internet",
+                &one,
+                "--network internet and --allow can't stand together",
+            ),
             ("lan", &[], "--network lan is not known"),
         ] {
             let text = network(Some(policy), allow).unwrap_err();
             assert!(text.contains(words) && text.contains("--allow"), "{text}");
         }
-        assert!(parse_destination("10.0.0.1").unwrap_err().contains("has no port"));
+        assert!(
+            parse_destination("10.0.0.1")
+                .unwrap_err()
+                .contains("has no port")
+        );
     }
 
     #[test]

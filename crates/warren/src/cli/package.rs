@@ -86,7 +86,9 @@ fn other_language(source: &Source, runtime: &Runtime) -> String {
         let is_one = |name: &&String| endings.iter().any(|end| name.ends_with(end));
         source.names.iter().find(is_one)
     };
-    let own = FAMILIES.iter().find(|(family, _)| *family == runtime.family);
+    let own = FAMILIES
+        .iter()
+        .find(|(family, _)| *family == runtime.family);
     if own.is_some_and(|(_, endings)| has(endings).is_some()) {
         return String::new();
     }

@@ -93,7 +93,11 @@ mod tests {
         assert_eq!(quoted(Some("./my warren".to_owned())), "'./my warren'");
         let name = quoted(Some("target/release/warren".to_owned()));
         assert_eq!(
-            with_name("`warren list` or 'warren logs f'; no warren serves", &name, ""),
+            with_name(
+                "`warren list` or 'warren logs f'; no warren serves",
+                &name,
+                ""
+            ),
             "`target/release/warren list` or 'target/release/warren logs f'; no warren serves"
         );
     }
@@ -101,9 +105,19 @@ mod tests {
     #[test]
     fn the_server_that_was_named_is_named_again() {
         let given = |words: &[&str]| connection(words.iter().map(OsString::from));
-        let flags = given(&["warren", "invoke", "f", "--server", "http://b:1", "--data-dir=my dir"]);
+        let flags = given(&[
+            "warren",
+            "invoke",
+            "f",
+            "--server",
+            "http://b:1",
+            "--data-dir=my dir",
+        ]);
         assert_eq!(flags, " --server http://b:1 --data-dir 'my dir'");
-        assert_eq!(given(&["warren", "list", "--key", "A:b"]), " --key ID:SECRET");
+        assert_eq!(
+            given(&["warren", "list", "--key", "A:b"]),
+            " --key ID:SECRET"
+        );
         assert_eq!(given(&["warren", "get", "--", "--server"]), "");
         assert_eq!(
             with_name(
