@@ -19,8 +19,8 @@ pub trait Engine: Send + Sync {
     /// Whether it can run a function with this configuration, at deploy. Asks nobody.
     fn admit(&self, config: &Config) -> Result<(), Refusal>;
 
-    /// What of a configuration that is admitted is not there now and may come later, in sentences for the owner.
-    async fn absent(&self, config: &Config) -> Vec<String> {
+    /// What a configuration that is admitted names and its function does not reach as things are, in sentences for the owner.
+    async fn out_of_reach(&self, config: &Config) -> Vec<String> {
         let _ = config;
         Vec::new()
     }

@@ -85,10 +85,10 @@ impl Launcher {
             .map_or(NetworkPolicy::None, |engine| engine.default_network())
     }
 
-    /// What of a configuration is not there now and may come later, in sentences for the owner.
-    pub async fn absent(&self, config: &Config) -> Vec<String> {
+    /// What a configuration names and its function does not reach as things are, in sentences for the owner.
+    pub async fn out_of_reach(&self, config: &Config) -> Vec<String> {
         match self.engines.get(&config.engine) {
-            Some(engine) => engine.absent(config).await,
+            Some(engine) => engine.out_of_reach(config).await,
             None => Vec::new(),
         }
     }

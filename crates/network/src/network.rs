@@ -1,5 +1,5 @@
 use std::{
-    net::IpAddr,
+    net::{IpAddr, UdpSocket},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Instant,
@@ -12,7 +12,7 @@ use crate::{
     Containers, NetworkError,
     address::{GATEWAY_V4, Policy},
     allowed::Allowed,
-    destination::{self, Destination, Place},
+    destination::{self, Destination, MACHINE, Place},
     program,
     refusals::Refused,
     resolver::Sources,
@@ -153,43 +153,55 @@ impl Network {
         ))
     }
 
-    /// Containers and Docker networks that a policy names and that are not there now: they may come later. Each a sentence with the next step. None where
-    /// the daemon does not answer.
-    pub async fn absent(&self, policy: &NetworkPolicy) -> Vec<String> {
-        let (NetworkPolicy::Allow(named), Some(containers)) = (policy, self.containers.get())
-        else {
-            return Vec::new();
-        };
-        let mut absent = Vec::new();
-        for text in named {
-            let Ok(Destination { place, .. }) = text.parse() else {
-                continue;
-            };
-            let found = match &place {
-                Place::Container(name) => containers.of_container(name).await.map(|found| {
-                    found.is_empty().then(|| {
-                        format!("no running container is called '{name}' (`docker ps` lists them)")
-                    })
-                }),
-                Place::DockerNetwork(name) => containers.has_network(name).await.map(|found| {
-                    (!found).then(|| {
-                        format!(
-                            "the Docker daemon has no network '{name}' (`docker network ls` lists them)"
-                        )
-                    })
-                }),
-                _ => continue,
-            };
-            match found {
-                Ok(why) => absent.extend(why.map(|why| {
-                    format!(
-                        "--allow {text}: {why}. The function reaches nothing there until there is one."
-                    )
-                })),
-                Err(error) => tracing::warn!(error, destination = text, "the Docker daemon could not be asked"),
+    /// What a policy names and nobody reaches as things are: containers and Docker networks that may come later, and addresses that are the machine's
+    /// own. Each a sentence with the next step; nothing about Docker where the daemon does not answer.
+    pub async fn out_of_reach(&self, policy: &NetworkPolicy) -> Vec<String> {
+        let mut found = Vec::new();
+        if let NetworkPolicy::Allow(named) = policy {
+            for text in named {
+                let why = match text.parse() {
+                    Ok(Destination { place, port }) => self.why_out_of_reach(&place, port).await,
+                    Err(_) => None,
+                };
+                found.extend(why.map(|why| format!("--allow {text}: {why}.")));
             }
         }
-        absent
+        found
+    }
+
+    async fn why_out_of_reach(&self, place: &Place, port: u16) -> Option<String> {
+        let later = "the function reaches nothing there until there is one";
+        let containers = self.containers.get();
+        let asked = match (place, containers) {
+            (Place::Range(prefix), _) => {
+                return (prefix.is_single() && is_own(prefix.address)).then(|| {
+                    format!(
+                        "that is the server's own machine, whose addresses stay closed. Write --allow host:{port}; functions reach it as {MACHINE}"
+                    )
+                });
+            }
+            (Place::Container(name), Some(containers)) => {
+                let found = containers.of_container(name).await;
+                found.map(|found| {
+                    let absent = found.is_empty();
+                    absent.then(|| format!("no running container is called '{name}' (`docker ps` lists them); {later}"))
+                })
+            }
+            (Place::DockerNetwork(name), Some(containers)) => {
+                let found = containers.has_network(name).await;
+                found.map(|found| {
+                    (!found).then(|| format!("the Docker daemon has no network '{name}' (`docker network ls` lists them); {later}"))
+                })
+            }
+            _ => return None,
+        };
+        asked.unwrap_or_else(|error| {
+            tracing::warn!(
+                error,
+                "the Docker daemon could not be asked for what a function is allowed"
+            );
+            None
+        })
     }
 
     /// What a sandbox of this policy has for its `/etc/resolv.conf`, as a file on the host; none if it has no network.
@@ -234,6 +246,11 @@ impl Network {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
+}
+
+/// Whether an address is this machine's: others can't be bound.
+fn is_own(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 /// An error with its sources, in one line.

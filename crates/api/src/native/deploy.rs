@@ -68,7 +68,7 @@ async fn deployed(
         function: view::function(api, &*entry),
         created,
         changed,
-        warnings: launcher.absent(&entry.latest.config).await,
+        warnings: launcher.out_of_reach(&entry.latest.config).await,
     })
 }
 

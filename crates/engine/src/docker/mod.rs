@@ -107,8 +107,8 @@ impl Engine for DockerEngine {
             })
     }
 
-    async fn absent(&self, config: &Config) -> Vec<String> {
-        self.network.absent(&config.network).await
+    async fn out_of_reach(&self, config: &Config) -> Vec<String> {
+        self.network.out_of_reach(&config.network).await
     }
 
     fn default_network(&self) -> NetworkPolicy {

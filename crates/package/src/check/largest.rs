@@ -9,8 +9,11 @@ use crate::shown::shown;
 const NAMED: usize = 3;
 const MIB: u64 = 1 << 20;
 
-/// In MB, as Lambda counts them (2^20 bytes), with a tenth.
+/// In MB, as Lambda counts them (2^20 bytes), with a tenth; less than one in KB.
 pub(crate) fn megabytes(bytes: u64) -> String {
+    if bytes < MIB {
+        return format!("{} KB", bytes >> 10);
+    }
     let tenths = bytes.saturating_mul(10) / MIB;
     match tenths % 10 {
         0 => format!("{} MB", tenths / 10),
@@ -46,7 +49,7 @@ mod tests {
             (262_144_000, "250 MB"),
             (52_428_801, "50 MB"),
             (1_677_722, "1.6 MB"),
-            (1, "0 MB"),
+            (10_240, "10 KB"),
             (u64::MAX, "1759218604441.5 MB"),
         ] {
             assert_eq!(megabytes(bytes), words);
