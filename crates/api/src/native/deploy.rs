@@ -65,7 +65,7 @@ async fn deployed(
     let entry = find::entry(api, name.as_str())?;
     let launcher = api.invoker().launcher();
     Ok(Deployed {
-        function: view::function(api, &*entry),
+        function: view::function(api, &entry),
         created,
         changed,
         warnings: launcher.out_of_reach(&entry.latest.config).await,
