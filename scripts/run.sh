@@ -168,7 +168,7 @@ say_how_on() {
   curl -H 'content-type: application/json' -d '{"text":"a b a"}' $ROUTES_URL/words
   $warren logs word-count --follow
 
-Ctrl-C ends it; functions and logs stay in ${DATA#"$REPO"/}.
+Ctrl-C ends it (in the background: sudo kill \$(cat ${SERVER_PID_FILE#"$REPO"/})); functions and logs stay in ${DATA#"$REPO"/}.
 EOF
 }
 
@@ -185,7 +185,7 @@ fi
 
 if server_running; then
     # Its process id and its log would be overwritten.
-    die "An earlier \`make run\` of this folder still serves or is ending (process $(cat "$SERVER_PID_FILE")), not at $URL. End that first, with Ctrl-C."
+    die "An earlier \`make run\` of this folder still serves or is ending (process $(cat "$SERVER_PID_FILE")), not at $URL. End that first: with Ctrl-C, or sudo kill $(cat "$SERVER_PID_FILE")."
 fi
 
 mkdir -p "$DATA"

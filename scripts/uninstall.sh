@@ -9,7 +9,7 @@ source scripts/docker.sh
 # shellcheck source-path=SCRIPTDIR source=packages.sh
 source scripts/packages.sh
 
-if [ -z "${DRY:-}" ] && server_running; then die "Warren still serves (process $(cat "$SERVER_PID_FILE")): end \`make run\` with Ctrl-C first."; fi
+if [ -z "${DRY:-}" ] && server_running; then die "Warren still serves (process $(cat "$SERVER_PID_FILE")): end \`make run\` first: with Ctrl-C, or sudo kill $(cat "$SERVER_PID_FILE")."; fi
 
 containers=() images=()
 docker_note=""

@@ -89,10 +89,10 @@ def uplinks(server):
 
 
 def router_rules(server):
-    """Without the counts of connections, which the kernel forgets when it likes to."""
+    """Without the counts of connections, which the kernel forgets when it likes to, and what was refused a moment ago."""
     with inside(router_of(server)):
         rules = run("nft", "-s", "list", "ruleset")
-    return re.sub(r"(set connections[46] \{[^}]*?)\s*elements = \{[^}]*\}", r"\1", rules)
+    return re.sub(r"(set (?:connections|refused|refusals)[46] \{[^}]*?)\s*elements = \{[^}]*\}", r"\1", rules)
 
 
 def host_table(server):
@@ -144,6 +144,15 @@ def reach(client, name, hosts, port=PORT):
 
 def both(hosts, words):
     return {f"{kind} {host}": words for host in hosts for kind in ("tcp", "udp")}
+
+
+def function_log(server, name):
+    return run(BINARY, "logs", name, "--server", server.url, "--data-dir", str(server.folder))
+
+
+def refusals(server, name):
+    """What the function's log tells of refused destinations."""
+    return [line for line in function_log(server, name).splitlines() if "The network policy" in line]
 
 
 def cli(server, name, *policy, source=PROBE):

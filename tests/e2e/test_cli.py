@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 
 import boto3
@@ -80,7 +81,7 @@ def test_deploy_says_what_it_did_and_what_comes_next(cli, folder, warren):
     assert f"{name} is active (created)" in done.stdout
     assert f"GET {warren.routes_url}/{name}" in done.stdout
     assert "docker" in done.stdout
-    assert f"warren invoke {name}" in done.stdout
+    assert f"warren invoke {name} --data '{{}}'" in done.stdout
     # What was guessed is said, apart from the answer.
     assert "python3.13" in done.stderr and "app.handler" in done.stderr
     again = cli.run("deploy", folder, "--name", name, "--route", f"GET /{name}")
@@ -229,10 +230,43 @@ def test_deploy_says_what_it_packs_and_what_can_not_work(cli, folder, tmp_path):
     said = cli.run("deploy", code, *flags).stderr
     assert "Packed 2 files" in said and "left out: .venv, __pycache__" in said
     assert "warning: .env is in the package" in said
-    assert "warning: handler main.handler: the package has no main.py." in said
+    assert "warning: handler main.handler: the package has no main.py. Every call will fail" in said
+    shown = cli.run("deploy", code, *flags).stdout
+    assert "Every call will fail until this is mended: handler main.handler" in shown and "Try next" not in shown
+    (code / "yaml").mkdir()
+    (code / "yaml/_yaml.cpython-311-x86_64-linux-gnu.so").write_bytes(b"x")
+    said = cli.run("deploy", code, "--name", name).stderr
+    assert "_yaml.cpython-311-x86_64-linux-gnu.so is built for Python 3.11 and is not used on Python 3.13" in said
+    assert "--python-version 3.13 --only-binary=:all:" in said
     (code / "bootstrap").write_text("#!/bin/sh")
     flags = ["--name", functions.fresh_name("shell"), "--runtime", "provided.al2023"]
     assert "chmod +x bootstrap" in cli.run("deploy", code, *flags).stderr
+
+
+def test_hints_are_commands_that_work_when_pasted(warren, folder):
+    """The server and the data folder that were named by flags are named again."""
+    name = functions.fresh_name("pasted")
+    connection = ["--server", warren.url, "--data-dir", str(warren.folder)]
+
+    def shell(command):
+        return subprocess.run(
+            ["sh", "-c", command], env={"PATH": os.environ["PATH"]}, cwd="/", capture_output=True, text=True, timeout=240
+        )
+
+    said = shell(shlex.join([BINARY, "deploy", str(folder), "--name", name, *connection])).stdout
+    invoke, follow = [line.strip() for line in said.split("Try next:")[1].splitlines() if line.strip()]
+    assert '"hello"' in shell(invoke).stdout
+    assert "REPORT" in shell(follow.replace(" --follow", "")).stdout
+    failed = shell(shlex.join([BINARY, "invoke", name, "--data", '{"name": "nobody"}', *connection]))
+    hint = failed.stderr.split("hint: `")[1].split("`")[0]
+    assert "who is that?" in shell(hint).stdout
+
+
+def test_env_says_that_nobody_serves_there(cli):
+    assert cli.run("env").stderr == ""
+    done = cli.run("env", "--server", "http://127.0.0.1:1")
+    assert "export AWS_ENDPOINT_URL='http://127.0.0.1:1'" in done.stdout
+    assert done.stderr.startswith("warning: no Warren answers at http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize(
@@ -248,6 +282,14 @@ def test_deploy_says_what_it_packs_and_what_can_not_work(cli, folder, tmp_path):
         (["deploy", "{file}", "--runtime", "cobol"], 1, "cobol"),
         (["deploy", "{file}", "--route", "/a"], 2, "METHOD"),
         (["deploy", "{file}", "--env", "nonsense"], 2, "NAME=VALUE"),
+        (["deploy", "{file}", "--runtime", "python2.7"], 1, "Nearest here: python3.13, python3.12"),
+        (["deploy", "{file}", "--engine", "gvisor"], 1, "there is: docker"),
+        (["deploy", "{file}", "--network", "allow"], 2, "--network allow opens nothing by itself"),
+        (["deploy", "{file}", "--network", "lan"], 2, "--network lan is not known"),
+        (["deploy", "{file}", "--network", "internet", "--allow", "a:1"], 2, "--network internet and --allow can't stand together"),
+        (["deploy", "{file}", "--allow", "db.internal"], 2, "'--allow <DESTINATION>': 'db.internal' has no port. Write db.internal:PORT"),
+        (["serve", "--listen", "7480"], 2, "such as 127.0.0.1:7480"),
+        (["invoke", "x", "--data", "@event.json"], 2, "--file event.json reads the event"),
         (["invoke", "no-such-function"], 1, "There is no function"),
         (["list", "--server", "http://127.0.0.1:1"], 1, "no Warren answers"),
         (["list", "--key", "WARREN:wrong"], 1, "--key"),

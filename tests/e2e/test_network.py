@@ -1,6 +1,7 @@
 """What a function may reach. Everything that it asks for is a stand-in, in namespaces that the test made (world.py)."""
 
 import contextlib
+import json
 import pathlib
 import re
 import shutil
@@ -8,6 +9,7 @@ import socket
 import time
 
 import pytest
+import requests
 
 import world as stand_ins
 from calls import answer_of
@@ -23,6 +25,7 @@ from probing import (
     host_table,
     links,
     reach,
+    refusals,
     router_of,
     router_rules,
     rules_out_of_the_way,
@@ -205,7 +208,7 @@ def test_what_is_allowed_answers_and_nothing_else(warren, client):
     before = router_rules(warren)
     named = [f"{NEIGHBOUR[0]}:{PORT}", f"[{NEIGHBOUR[2]}]:{PORT}", f"10.0.0.0/8:{PORT}", f"{INTERNET[0]}:9"]
     # A range opens no metadata address, that address does.
-    named += [f"169.254.0.0/16:{PORT}", f"168.0.0.0/8:{PORT}"]
+    named += [f"169.0.0.0/8:{PORT}", f"168.0.0.0/8:{PORT}"]
     cli(warren, name, *(word for destination in named for word in ("--allow", destination)))
     cli(warren, other, "--allow", f"[{INTERNET[1]}]:{PORT}", "--allow", f"{METADATA[0]}:{PORT}")
     open_ = [NEIGHBOUR[0], NEIGHBOUR[2], PRIVATE[0]]
@@ -224,13 +227,68 @@ def test_what_is_allowed_answers_and_nothing_else(warren, client):
 def test_a_destination_that_is_out_of_order_is_refused(warren):
     """Naming the destination and the next step."""
     for destination, message in {
-        "10.0.0.1": "'10.0.0.1' is not a destination. Write ADDRESS:PORT",
+        "10.0.0.1": "'10.0.0.1' has no port. Write 10.0.0.1:PORT",
+        "127.0.0.1:5432": "Write host:5432 for the machine",
+        "10.0.0.5/8:5432": "Write 10.0.0.5:5432 for the address, or 10.0.0.0/8:5432",
+        "169.254.0.0/16:80": "which no range opens",
+        "metadata.google.internal:80": "to which no name leads",
         "localhost:5432": "Write host:PORT for the machine",
         "a..b:1": "at most 253 characters",
         "container:-:1": "container:NAME:PORT",
     }.items():
-        with pytest.raises(AssertionError, match=re.escape(message)):
+        with pytest.raises(AssertionError, match=re.escape(message)) as refused:
             cli(warren, fresh_name("allow"), "--allow", destination)
+        assert "for '--allow <DESTINATION>'" in str(refused.value)
+        # Who uses the native API is told the same.
+        answer = native_api(warren, fresh_name("allow"), f"allow:{destination}")
+        assert answer.status_code == 400 and answer.json()["field"] == "network" and message in answer.json()["detail"]
+
+
+def native_api(server, name, policy):
+    """Creates a function by the native API."""
+    spec = {"runtime": "python3.13", "handler": "app.handler", "network": policy, "code": {"source": PROBE}}
+    key = {"Authorization": "Bearer %s:%s" % server.keys()}
+    return requests.put(f"{server.url}/api/v1/functions/{name}", json=spec, headers=key, timeout=60)
+
+
+def test_what_was_refused_is_told_in_the_function_s_log(warren, client):
+    """With policy, destination and the flag that would allow it, once for each; nothing of what was answered."""
+    name = deploy(client, PROBE + PORTS, fresh_name("refused"), Timeout=60)
+    assert reach(client, name, [PRIVATE[0], NEIGHBOUR[2], INTERNET[0]])[f"tcp {INTERNET[0]}"] == "world"
+    expected = [
+        f"The network policy 'internet' refused {PRIVATE[0]}:{PORT} (TCP). To allow it: --allow {PRIVATE[0]}:{PORT}",
+        f"The network policy 'internet' refused {PRIVATE[0]}:{PORT} (UDP).",
+        f"refused [{NEIGHBOUR[2]}]:{PORT} (TCP). To allow it: --allow [{NEIGHBOUR[2]}]:{PORT}",
+        f"refused [{NEIGHBOUR[2]}]:{PORT} (UDP).",
+    ]
+    wait_until(lambda: all(words in "".join(refusals(warren, name)) for words in expected))
+    assert len(refusals(warren, name)) == 4 and INTERNET[0] not in "".join(refusals(warren, name))
+    reach(client, name, [PRIVATE[0]])
+    # Of those that try everything not everything is told; and none of it to others.
+    answer_of(client, name, {"do": "ports", "host": PRIVATE[0], "connections": 300})
+    wait_until(lambda: "refused more" in "".join(refusals(warren, name)))
+    told = refusals(warren, name)
+    assert len(told) == 17 and len(set(told)) == 17, told
+    # An instance that is gone by then is told of, too.
+    allow = fresh_name("refused")
+    cli(warren, allow, "--allow", f"{NEIGHBOUR[0]}:{PORT}", source=PROBE + PORTS)
+    client.invoke(FunctionName=allow, Payload=json.dumps({"do": "try_and_end", "host": INTERNET[0]}).encode())
+    words = f"The network policy 'allow' refused {INTERNET[0]}:443 (TCP). To allow it: --allow {INTERNET[0]}:443, beside"
+    wait_until(lambda: words in "".join(refusals(warren, allow)))
+    assert len(refusals(warren, allow)) == 1
+
+
+PORTS = '''
+def ports(event):
+    for port in range(1, event["connections"]):
+        with socket.socket() as peer:
+            peer.connect_ex((event["host"], port))
+
+def try_and_end(event):
+    with socket.socket() as peer:
+        peer.connect_ex((event["host"], 443))
+    os._exit(0)
+'''
 
 
 @pytest.mark.parametrize("cycles", CYCLES)

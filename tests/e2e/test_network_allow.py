@@ -1,15 +1,16 @@
 """What the policy `allow` opens by name: hosts, and the machine itself. All of it stand-ins (world.py)."""
 
 import socket
+import subprocess
 
 import pytest
 
 import world as stand_ins
 from calls import answer_of
 from functions import deploy, fresh_name
-from probing import CLOSED, PROBE, both, cli, reach, router_rules, rules_out_of_the_way, wait_until
-from server import Warren, free_port
-from world import INTERNET, NAME_SERVER, NEIGHBOUR, PORT, PRIVATE, ZONE, World
+from probing import CLOSED, PROBE, both, cli, reach, refusals, router_rules, rules_out_of_the_way, wait_until
+from server import BINARY, Warren, free_port
+from world import HOST, INTERNET, NAME_SERVER, NEIGHBOUR, PORT, PRIVATE, ZONE, World
 
 pytestmark = pytest.mark.skipif(
     stand_ins.missing() is not None, reason=f"this machine lacks {stand_ins.missing()}"
@@ -82,6 +83,32 @@ def test_whatever_was_not_named_is_closed(warren, client):
         **both(closed + sandbox, "refused"),
         **both(open_, "world"),
     }
+
+
+def test_a_name_that_is_not_answered_is_told_in_the_function_s_log(warren, client):
+    name = allowed(warren, f"db.internal:{PORT}")
+    assert resolve(client, name, "db.internal", "db.example", MACHINE)["db.example"] is None
+    expected = [
+        "The network policy 'allow' did not answer the name db.example. To allow it: --allow db.example:PORT",
+        "To allow a port of the server's machine: --allow host:PORT",
+    ]
+    wait_until(lambda: all(words in "".join(refusals(warren, name)) for words in expected))
+    assert len(refusals(warren, name)) == 2
+
+
+def test_what_is_not_there_is_warned_of(warren, tmp_path):
+    (tmp_path / "app.py").write_text(PROBE)
+    command = [BINARY, "deploy", str(tmp_path), "--name", fresh_name("absent"), "--server", warren.url]
+    command += ["--data-dir", str(warren.folder), "--allow", "container:nope:5432", "--allow", "network:nope:80"]
+    command += ["--allow", f"{HOST[0]}:{PORT}", "--allow", f"{NEIGHBOUR[0]}:{PORT}", "--allow", "network:bridge:80"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    warned = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert len(warned) == 3, done.stderr
+    assert "--allow container:nope:5432: no running container is called 'nope'" in warned[0]
+    assert "--allow network:nope:80: the Docker daemon has no network 'nope'" in warned[1]
+    # The machine's own addresses stay closed.
+    assert f"--allow {HOST[0]}:{PORT}: that is the server's own machine" in warned[2] and f"host:{PORT}" in warned[2]
 
 
 def test_a_name_opens_no_address_that_it_may_not_have(warren, client):

@@ -19,6 +19,12 @@ pub trait Engine: Send + Sync {
     /// Whether it can run a function with this configuration, at deploy. Asks nobody.
     fn admit(&self, config: &Config) -> Result<(), Refusal>;
 
+    /// What a configuration that is admitted names and its function does not reach as things are, in sentences for the owner.
+    async fn out_of_reach(&self, config: &Config) -> Vec<String> {
+        let _ = config;
+        Vec::new()
+    }
+
     /// What a new function may reach that does not say.
     fn default_network(&self) -> NetworkPolicy;
 

@@ -1,8 +1,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
-use tokio::net::UnixStream;
+use tokio::{net::UnixStream, sync::mpsc::UnboundedSender};
 use warren_model::{EphemeralStorage, InstanceId, Memory, NetworkPolicy};
+use warren_network::Refused;
 use warren_protocol::StreamKind;
 use warren_runtimes::Tree;
 
@@ -29,6 +30,8 @@ pub struct SandboxSpec {
     pub ephemeral_storage: EphemeralStorage,
     /// What it may reach.
     pub network: NetworkPolicy,
+    /// Told what its network policy refuses it.
+    pub refused: UnboundedSender<Refused>,
     /// How long the agent may take to answer.
     pub start_limit: Duration,
 }

@@ -115,6 +115,7 @@ async fn bench(name: EngineName) -> Option<Bench> {
         memory: Memory::default(),
         ephemeral_storage: EphemeralStorage::default(),
         network: NetworkPolicy::None,
+        refused: tokio::sync::mpsc::unbounded_channel().0,
         start_limit: Duration::from_secs(60),
     };
     let mut environment = recipe.environment.clone();

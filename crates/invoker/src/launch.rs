@@ -8,7 +8,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use warren_engine::{CodeMount, Engine, SandboxSpec};
+use tokio::sync::mpsc::UnboundedSender;
+use warren_engine::{CodeMount, Engine, Refused, SandboxSpec};
 use warren_model::{Config, EngineName, InstanceId, NetworkPolicy, Version, chain};
 use warren_package::{BlobStore, Unpacked};
 use warren_registry::{Prepare, PrepareError, Refusal};
@@ -84,6 +85,14 @@ impl Launcher {
             .map_or(NetworkPolicy::None, |engine| engine.default_network())
     }
 
+    /// What a configuration names and its function does not reach as things are, in sentences for the owner.
+    pub async fn out_of_reach(&self, config: &Config) -> Vec<String> {
+        match self.engines.get(&config.engine) {
+            Some(engine) => engine.out_of_reach(config).await,
+            None => Vec::new(),
+        }
+    }
+
     /// The recipe that serves a version.
     pub(crate) fn recipe(&self, version: &Version) -> Result<Arc<Recipe>, Failure> {
         Ok(self.catalogue.resolve(&version.config.runtime)?.recipe)
@@ -94,6 +103,7 @@ impl Launcher {
         &self,
         version: &Version,
         instance: &InstanceId,
+        refused: UnboundedSender<Refused>,
     ) -> Result<(SandboxSpec, Arc<Recipe>), Failure> {
         let recipe = self.recipe(version)?;
         let tree = self.tree(&recipe).await?;
@@ -108,6 +118,7 @@ impl Launcher {
             memory: version.config.memory,
             ephemeral_storage: version.config.ephemeral_storage,
             network: version.config.network.clone(),
+            refused,
             start_limit: START_LIMIT,
         };
         Ok((spec, recipe))

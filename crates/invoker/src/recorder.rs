@@ -152,6 +152,17 @@ impl Recorder {
         self.platform(&mut state, line.line());
     }
 
+    /// What the network refused, told some seconds later: of no call that is known.
+    pub(crate) fn refused(&self, text: String) {
+        let line = LogLine::platform(
+            SystemTime::now(),
+            None,
+            Some(Arc::clone(&self.log_stream)),
+            text,
+        );
+        self.logs.append(&self.function, line);
+    }
+
     /// What happened, between START and END.
     fn failure(
         &self,

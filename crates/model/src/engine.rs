@@ -48,7 +48,7 @@ impl FromStr for EngineName {
                 Invalid::parameter(
                     "engine",
                     format!(
-                        "The engine '{text}' is not built into this Warren. Choose one of: {}.",
+                        "The engine '{text}' is not built into this Warren; there is: {} (a hardened container for each instance). Choose that, or name no engine.",
                         known.join(", ")
                     ),
                 )

@@ -89,6 +89,19 @@ impl Slot {
         Ipv6Addr::new(0xfd63, 0x6172, 0x7265, net, 0, 0, 0, self.0)
     }
 
+    /// The IPv4 address of the sandbox that has this one; none if none can have it.
+    pub(crate) fn v4_of(address: Ipv6Addr) -> Option<Ipv4Addr> {
+        let [a, b, c, net, 0, 0, 0, number] = address.segments() else {
+            return None;
+        };
+        let policy = match ([a, b, c], net) {
+            ([0xfd63, 0x6172, 0x7265], 0) => Policy::Internet,
+            ([0xfd63, 0x6172, 0x7265], 2) => Policy::Allow,
+            _ => return None,
+        };
+        Some(Self(number, policy).v4())
+    }
+
     /// Hardware address of the inner end; the outer one's has another middle.
     pub(crate) fn inner_mac(self) -> [u8; 6] {
         let [high, low] = self.0.to_be_bytes();
@@ -135,9 +148,12 @@ mod tests {
         let first = slots.take(Policy::Internet).unwrap();
         assert_eq!(first.v4(), Ipv4Addr::new(100, 96, 0, 1));
         assert_eq!(first.v6(), "fd63:6172:7265::1".parse::<Ipv6Addr>().unwrap());
+        assert_eq!(Slot::v4_of(first.v6()), Some(first.v4()));
         slots.give_back(first);
         let second = slots.take(Policy::Allow).unwrap();
         assert_eq!(second.v4(), Ipv4Addr::new(100, 98, 0, 2));
+        assert_eq!(Slot::v4_of(second.v6()), Some(second.v4()));
+        assert_eq!(Slot::v4_of(Ipv6Addr::LOCALHOST), None);
         for _ in 2..LAST {
             slots.take(Policy::Internet).unwrap();
         }

@@ -71,7 +71,13 @@ impl Allowed {
         for text in texts {
             let Destination { place, port } = text.parse()?;
             match place {
-                Place::Range(prefix) => all.open(Opening { prefix, port }),
+                Place::Range(written) => {
+                    let prefix = Prefix {
+                        address: written.start(),
+                        length: written.length,
+                    };
+                    all.open(Opening { prefix, port });
+                }
                 Place::Machine => {
                     all.machine.insert(port);
                     all.name(MACHINE, Source::Machine, port);

@@ -1,8 +1,14 @@
 //! One thing that an owner allows: `ADDRESS:PORT`, `ADDRESS/BITS:PORT`, `NAME:PORT`, `host:PORT`, `container:NAME:PORT` or `network:NAME:PORT`.
 
-use std::{net::IpAddr, str::FromStr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
-use crate::neighbours::Prefix;
+use crate::{
+    address::{GATEWAY_V4, MACHINE_V4},
+    neighbours::Prefix,
+};
 
 /// The machine itself as functions name it.
 pub(crate) const MACHINE: &str = "host.warren.internal";
@@ -11,6 +17,33 @@ const NAME: usize = 253;
 const LABEL: usize = 63;
 /// Of a container or a Docker network: it becomes one label, or several.
 const DOCKER_NAME: usize = 128;
+
+/// What functions see as themselves, or as their link and what is at its other end.
+const OWN: [(IpAddr, u8); 6] = [
+    (IpAddr::V4(Ipv4Addr::new(0, 0, 0, 0)), 8),
+    (IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
+    (IpAddr::V4(GATEWAY_V4), 32),
+    (IpAddr::V4(MACHINE_V4), 32),
+    (IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+    (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 128),
+];
+/// Where no host is.
+const NOWHERE: [(IpAddr, u8); 4] = [
+    (IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)), 3),
+    (IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8),
+    (IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10),
+    (IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
+];
+/// What no range opens, and a single address only if it is named (`rules.rs`).
+const METADATA: [(IpAddr, u8); 1] = [(IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), 16)];
+/// Under which clouds' machines find it (Google, Amazon).
+const METADATA_NAMES: [&str; 5] = [
+    "metadata",
+    "metadata.goog",
+    "metadata.google.internal",
+    "instance-data",
+    "instance-data.ec2.internal",
+];
 
 /// Addresses and one port, over TCP and UDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +64,7 @@ impl Opening {
 /// Where something is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
+    /// As it is written: behind its length it may have bits.
     Range(Prefix),
     /// The machine itself.
     Machine,
@@ -52,17 +86,118 @@ impl FromStr for Destination {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (place, port) = text.rsplit_once(':').ok_or_else(|| form(text))?;
-        let port = port.parse().ok().filter(|port| *port != 0);
-        let port = port.ok_or_else(|| form(text))?;
+        if let Some((scheme, rest)) = text.split_once("://") {
+            let host = rest.split('/').next().unwrap_or(rest);
+            return Err(format!(
+                "'{text}' is a URL; a destination has no {scheme}:// and no path. Write {}.",
+                match host.contains(':') {
+                    true => host.to_owned(),
+                    false => format!("{host}:443"),
+                }
+            ));
+        }
+        let (place, port) = text.rsplit_once(':').ok_or_else(|| no_port(text))?;
+        // The last part of an address that should stand in brackets is no port.
+        let bare = match (place.parse::<Ipv6Addr>(), text.parse::<Ipv6Addr>()) {
+            (Ok(address), _) => Some(format!("[{address}]:{port}")),
+            (_, Ok(address)) => Some(format!("[{address}]:PORT, such as [{address}]:5432")),
+            _ => None,
+        };
+        if let Some(example) = bare {
+            return Err(format!(
+                "'{text}' is not a destination: an IPv6 address stands in brackets before its port. Write {example}."
+            ));
+        }
+        if ["container", "network"].contains(&place) && port.parse::<u16>().is_err() {
+            return Err(format!(
+                "'{text}' has no port. Write {text}:PORT, such as {text}:5432."
+            ));
+        }
+        let port = match port.parse() {
+            Ok(0) | Err(_) if place.is_empty() => return Err(form(text)),
+            Ok(0) | Err(_) => {
+                return Err(format!(
+                    "'{text}': '{port}' is not a port. Write a number from 1 to 65535 behind the last ':', such as {place}:5432."
+                ));
+            }
+            Ok(port) => port,
+        };
         let place = match place.split_once(':') {
             Some(("container", name)) => Place::Container(docker_name(text, name)?),
             Some(("network", name)) => Place::DockerNetwork(docker_name(text, name)?),
             _ if place.eq_ignore_ascii_case("host") => Place::Machine,
+            _ if place.contains('*') => {
+                return Err(format!(
+                    "'{text}': there are no wildcards. Write each name by itself, such as {}:{port}.",
+                    place.replace('*', "www")
+                ));
+            }
             _ if is_name(place) => Place::Name(name(text, place)?),
-            _ => Place::Range(range(place).ok_or_else(|| form(text))?),
+            _ => Place::Range(range(text, place)?),
         };
         Ok(Self { place, port })
+    }
+}
+
+/// Whether a destination can be meant, and can ever be reached; otherwise a sentence with the next step. Those of functions that are there already
+/// are only read.
+pub fn check(text: &str) -> Result<(), String> {
+    let Destination { place, port } = text.parse()?;
+    match place {
+        Place::Range(prefix) => check_range(text, prefix, port),
+        Place::Name(name) if METADATA_NAMES.contains(&name.as_str()) => Err(format!(
+            "'{text}' is the name of a metadata address, to which no name leads: it hands out the machine's own credentials. Leave it out, or write the address if that is meant: 169.254.169.254:{port}."
+        )),
+        Place::Name(_) | Place::Machine | Place::Container(_) | Place::DockerNetwork(_) => Ok(()),
+    }
+}
+
+fn check_range(text: &str, written: Prefix, port: u16) -> Result<(), String> {
+    let start = written.start();
+    if written.address != start {
+        let (range, one) = match start {
+            IpAddr::V4(_) => (
+                format!("{start}/{}:{port}", written.length),
+                format!("{}:{port}", written.address),
+            ),
+            IpAddr::V6(_) => (
+                format!("[{start}/{}]:{port}", written.length),
+                format!("[{}]:{port}", written.address),
+            ),
+        };
+        return Err(format!(
+            "'{text}' names one address and a whole range. Write {one} for the address, or {range} for all of the range."
+        ));
+    }
+    let within = |(address, length): &(IpAddr, u8)| {
+        let prefix = Prefix {
+            address: *address,
+            length: *length,
+        };
+        prefix.covers(written)
+    };
+    if OWN.iter().any(within) {
+        return Err(format!(
+            "'{text}' would be the sandbox itself or its link, not the server's machine. Write host:{port} for the machine; functions reach it as {MACHINE}."
+        ));
+    }
+    if NOWHERE.iter().any(within) {
+        return Err(format!(
+            "'{text}' is no address of one host (a multicast, reserved, IPv6 link-local or IPv4-in-IPv6 one), and nothing is reached there. Write the address or the name of the service: 10.0.0.5:{port}, db.internal:{port}."
+        ));
+    }
+    if !written.is_single() && METADATA.iter().any(within) {
+        return Err(format!(
+            "'{text}' is a range of link-local or metadata addresses, which no range opens: they hand out the machine's own credentials. Leave it out, or name the single address if that is meant: 169.254.169.254:{port}."
+        ));
+    }
+    Ok(())
+}
+
+fn no_port(text: &str) -> String {
+    match text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => form(text),
+        false => format!("'{text}' has no port. Write {text}:PORT, such as {text}:5432."),
     }
 }
 
@@ -72,7 +207,8 @@ fn form(text: &str) -> String {
     )
 }
 
-fn range(text: &str) -> Option<Prefix> {
+/// As it is written; the range begins at its [`start`](Prefix::start).
+fn range(whole: &str, text: &str) -> Result<Prefix, String> {
     let bracketed = text
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
@@ -80,17 +216,28 @@ fn range(text: &str) -> Option<Prefix> {
         Some((address, bits)) => (address, Some(bits)),
         None => (bracketed.unwrap_or(text), None),
     };
-    let address: IpAddr = address.parse().ok()?;
+    let address: IpAddr = address.parse().map_err(|_| form(whole))?;
     if address.is_ipv6() != bracketed.is_some() {
-        return None;
+        return Err(form(whole));
     }
     let most = if address.is_ipv4() { 32 } else { 128 };
     let length = match bits {
-        Some(bits) => bits.parse().ok().filter(|bits| *bits <= most)?,
+        Some(bits) => bits
+            .parse()
+            .ok()
+            .filter(|bits| *bits <= most)
+            .ok_or_else(|| {
+                format!(
+                    "'{whole}': '/{bits}' is not the length of a range here. Write 0 to {most}, as in {}.",
+                    match address {
+                        IpAddr::V4(_) => "10.0.0.0/8:5432",
+                        IpAddr::V6(_) => "[2001:db8::/32]:5432",
+                    }
+                )
+            })?,
         None => most,
     };
-    let address = Prefix { address, length }.start();
-    Some(Prefix { address, length })
+    Ok(Prefix { address, length })
 }
 
 /// What looks like a name: letters, and nothing that names do not have.
@@ -147,7 +294,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(read("10.0.0.5:5432"), ("10.0.0.5".into(), 32, 5432));
-        assert_eq!(read("10.1.2.3/8:443"), ("10.0.0.0".into(), 8, 443));
+        assert_eq!(read("10.0.0.0/8:443"), ("10.0.0.0".into(), 8, 443));
         assert_eq!(read("[2001:db8::]:1"), ("2001:db8::".into(), 128, 1));
         assert_eq!(read("[2001:db8::/32]:1"), ("2001:db8::".into(), 32, 1));
     }
@@ -171,34 +318,90 @@ mod tests {
     }
 
     #[test]
-    fn others_are_refused_with_the_form() {
-        for text in [
-            "",
-            "10.0.0.5",
-            "10.0.0.5:0",
-            "10.0.0.5/33:1",
-            "2001:db8::1:5432",
-            "[10.0.0.5]:1",
-            "a b:1",
-            "10.0.0.5:70000",
-            "10.0.0.0/8;x:1",
-            "*.example.com:443",
+    fn what_can_t_be_read_is_refused_with_what_is_wrong_and_an_example() {
+        for (text, words) in [
+            ("", "Write ADDRESS:PORT"),
+            ("a b:1", "Write ADDRESS:PORT"),
+            (":5432", "Write ADDRESS:PORT"),
+            ("10.0.0.0/8;x:1", "Write 0 to 32"),
+            ("[10.0.0.5]:1", "Write ADDRESS:PORT"),
+            ("10.0.0.5", "has no port. Write 10.0.0.5:PORT"),
+            ("db.internal", "such as db.internal:5432"),
+            ("container:pg", "Write container:pg:PORT"),
+            ("10.0.0.5:0", "'0' is not a port"),
+            (
+                "10.0.0.5:70000",
+                "'70000' is not a port. Write a number from 1 to 65535",
+            ),
+            ("db.internal:https", "'https' is not a port"),
+            (
+                "10.0.0.5/33:1",
+                "'/33' is not the length of a range here. Write 0 to 32",
+            ),
+            ("[2001:db8::/129]:1", "Write 0 to 128"),
+            ("2001:db8::1:5432", "Write [2001:db8::1]:5432."),
+            ("2001:db8::1", "Write [2001:db8::1]:PORT"),
+            ("*.example.com:443", "no wildcards"),
+            ("https://example.com/x", "Write example.com:443."),
+            ("http://example.com:8080", "Write example.com:8080."),
+            ("a..b:1", "at most 253"),
+            ("-a.b:1", "at most 253"),
+            ("a-.b:1", "at most 253"),
+            ("localhost:1", "Write host:PORT"),
+            ("x.localhost:1", "Write host:PORT"),
+            ("host.warren.internal:1", "Write host:PORT"),
+            ("container::1", "Write container:NAME:PORT"),
+            ("container:a b:1", "Write container:NAME:PORT"),
+            ("network:-a:1", "Write container:NAME:PORT"),
         ] {
             let error = text.parse::<Destination>().unwrap_err();
-            assert!(error.contains("Write ADDRESS:PORT"), "{text}: {error}");
+            assert!(error.contains(words), "{text}: {error}");
+            assert!(error.contains(&format!("'{text}'")), "{text}: {error}");
+            assert_eq!(check(text), Err(error));
         }
         let long = format!("{}:1", "a".repeat(64));
-        for text in ["a..b:1", "-a.b:1", "a-.b:1", &long] {
-            let error = text.parse::<Destination>().unwrap_err();
-            assert!(error.contains("at most 253"), "{text}: {error}");
+        assert!(check(&long).unwrap_err().contains("at most 253"));
+    }
+
+    #[test]
+    fn what_is_never_reached_or_not_meant_is_refused_at_deploy() {
+        for (text, words) in [
+            (
+                "10.0.0.5/8:5432",
+                "Write 10.0.0.5:5432 for the address, or 10.0.0.0/8:5432",
+            ),
+            (
+                "[2001:db8::1/32]:1",
+                "Write [2001:db8::1]:1 for the address, or [2001:db8::/32]:1",
+            ),
+            ("127.0.0.1:5432", "Write host:5432 for the machine"),
+            ("127.0.0.0/8:5432", "Write host:5432"),
+            ("0.0.0.0:80", "Write host:80"),
+            ("[::1]:5432", "Write host:5432"),
+            ("169.254.1.2:80", "Write host:80"),
+            ("224.0.0.251:5353", "nothing is reached there"),
+            ("[fe80::1]:80", "nothing is reached there"),
+            ("[::ffff:10.0.0.5]:80", "nothing is reached there"),
+            ("169.254.0.0/16:80", "which no range opens"),
+            ("metadata.google.internal:80", "to which no name leads"),
+        ] {
+            let error = check(text).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+            assert!(error.contains(&format!("'{text}'")), "{text}: {error}");
+            // Functions that have it go on.
+            assert!(text.parse::<Destination>().is_ok(), "{text}");
         }
-        for text in ["localhost:1", "x.localhost:1", "host.warren.internal:1"] {
-            let error = text.parse::<Destination>().unwrap_err();
-            assert!(error.contains("Write host:PORT"), "{text}: {error}");
-        }
-        for text in ["container::1", "container:a b:1", "network:-a:1"] {
-            let error = text.parse::<Destination>().unwrap_err();
-            assert!(error.contains("container:NAME:PORT"), "{text}: {error}");
+        for text in [
+            "0.0.0.0/0:443",
+            "[::/0]:443",
+            "10.0.0.0/8:1",
+            "168.0.0.0/8:1",
+            "169.254.169.254:80",
+            "[fd00:ec2::254]:80",
+            "host:1",
+            "metadata.example.com:80",
+        ] {
+            assert_eq!(check(text), Ok(()), "{text}");
         }
     }
 }

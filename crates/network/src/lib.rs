@@ -16,6 +16,7 @@ mod neighbours;
 mod netlink;
 mod network;
 mod program;
+mod refusals;
 mod relayed;
 mod resolver;
 mod router;
@@ -25,8 +26,10 @@ mod survey;
 mod uplink;
 
 pub use containers::Containers;
+pub use destination::check as check_destination;
 pub use error::NetworkError;
 pub use network::{Attachment, Network};
 pub use program::{PROGRAMS, TUN, missing};
+pub use refusals::{Protocol, Refused};
 pub use resolver::{answers, name_servers};
 pub use survey::{Traces, survey};

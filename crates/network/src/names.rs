@@ -72,6 +72,9 @@ impl Names {
 
     async fn look_up(&self, name: &str, kind: Kind, sources: &Sources, router: &Router) -> Outcome {
         let Some(Named { source, ports }) = self.allowed.find(name) else {
+            if kind != Kind::Other {
+                router.tell_of_name(self.slot.v4().into(), name);
+            }
             return Outcome::Unknown;
         };
         let absent = kind == Kind::Other || kind == Kind::V6 && !has_ipv6();

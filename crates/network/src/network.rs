@@ -1,18 +1,20 @@
 use std::{
-    net::IpAddr,
+    net::{IpAddr, UdpSocket},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Instant,
 };
 
-use tokio::task::block_in_place;
+use tokio::{sync::mpsc::UnboundedSender, task::block_in_place};
 use warren_model::{NetworkPolicy, ServerId, chain};
 
 use crate::{
     Containers, NetworkError,
     address::{GATEWAY_V4, Policy},
     allowed::Allowed,
+    destination::{self, Destination, MACHINE, Place},
     program,
+    refusals::Refused,
     resolver::Sources,
     router::{Lease, Router},
 };
@@ -126,8 +128,17 @@ impl Network {
         }
     }
 
-    /// Whether a policy is enforced here; otherwise a sentence that says why not and what to choose.
+    /// Whether a function may be given this policy: it is enforced here, and all that it names can be meant. Otherwise a sentence that says why not and
+    /// what to choose.
     pub fn admit(&self, policy: &NetworkPolicy) -> Result<(), String> {
+        if let NetworkPolicy::Allow(named) = policy {
+            named.iter().try_for_each(|one| destination::check(one))?;
+        }
+        self.enforces(policy)
+    }
+
+    /// Whether a policy is enforced here, as [`admit`](Self::admit) says it; for functions that have it already.
+    pub fn enforces(&self, policy: &NetworkPolicy) -> Result<(), String> {
         let state = self.state();
         let why = match (policy, &*state) {
             (NetworkPolicy::None, _) | (NetworkPolicy::Internet, State::Up(_)) => return Ok(()),
@@ -142,6 +153,57 @@ impl Network {
         ))
     }
 
+    /// What a policy names and nobody reaches as things are: containers and Docker networks that may come later, and addresses that are the machine's
+    /// own. Each a sentence with the next step; nothing about Docker where the daemon does not answer.
+    pub async fn out_of_reach(&self, policy: &NetworkPolicy) -> Vec<String> {
+        let mut found = Vec::new();
+        if let NetworkPolicy::Allow(named) = policy {
+            for text in named {
+                let why = match text.parse() {
+                    Ok(Destination { place, port }) => self.why_out_of_reach(&place, port).await,
+                    Err(_) => None,
+                };
+                found.extend(why.map(|why| format!("--allow {text}: {why}.")));
+            }
+        }
+        found
+    }
+
+    async fn why_out_of_reach(&self, place: &Place, port: u16) -> Option<String> {
+        let later = "the function reaches nothing there until there is one";
+        let containers = self.containers.get();
+        let asked = match (place, containers) {
+            (Place::Range(prefix), _) => {
+                return (prefix.is_single() && is_own(prefix.address)).then(|| {
+                    format!(
+                        "that is the server's own machine, whose addresses stay closed. Write --allow host:{port}; functions reach it as {MACHINE}"
+                    )
+                });
+            }
+            (Place::Container(name), Some(containers)) => {
+                let found = containers.of_container(name).await;
+                found.map(|found| {
+                    let absent = found.is_empty();
+                    absent.then(|| format!("no running container is called '{name}' (`docker ps` lists them); {later}"))
+                })
+            }
+            (Place::DockerNetwork(name), Some(containers)) => {
+                let found = containers.has_network(name).await;
+                found.map(|found| {
+                    (!found).then(|| format!("the Docker daemon has no network '{name}' (`docker network ls` lists them); {later}"))
+                })
+            }
+            _ => return None,
+        };
+        asked.unwrap_or_else(|error| {
+            tracing::warn!(
+                error,
+                "the Docker daemon could not be asked for what a function is allowed"
+            );
+            None
+        })
+    }
+
     /// What a sandbox of this policy has for its `/etc/resolv.conf`, as a file on the host; none if it has no network.
     pub fn resolv_conf_of(&self, policy: &NetworkPolicy) -> Option<PathBuf> {
         (*policy != NetworkPolicy::None).then(|| self.resolv_conf())
@@ -152,16 +214,17 @@ impl Network {
     }
 
     /// Gives a sandbox, which has a network namespace without any link, what its policy says; `pid` is a process in it. To be done before anything in the
-    /// sandbox runs that expects it. A few milliseconds.
+    /// sandbox runs that expects it. `refused` is told what the policy refuses it, each thing once and within seconds. A few milliseconds.
     pub async fn attach(
         &self,
         policy: &NetworkPolicy,
         pid: u32,
+        refused: UnboundedSender<Refused>,
     ) -> Result<Option<Attachment>, NetworkError> {
         if *policy == NetworkPolicy::None {
             return Ok(None);
         }
-        self.admit(policy).map_err(NetworkError::Refused)?;
+        self.enforces(policy).map_err(NetworkError::Refused)?;
         let router = match &*self.state() {
             State::Up(router) => Arc::clone(router),
             State::Down | State::Unusable(_) => return Err(NetworkError::Closed),
@@ -174,7 +237,8 @@ impl Network {
                 Allowed::read(named).map_err(NetworkError::Refused)?,
             ),
         };
-        let lease = router.attach(pid, policy, Arc::new(allowed)).await?;
+        let lease = router.attach(pid, policy, Arc::new(allowed), refused);
+        let lease = lease.await?;
         tracing::debug!(pid, elapsed = ?begin.elapsed(), "a sandbox got its link");
         Ok(Some(Attachment { router, lease }))
     }
@@ -182,6 +246,11 @@ impl Network {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
+}
+
+/// Whether an address is this machine's: others can't be bound.
+fn is_own(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 #[cfg(test)]

@@ -56,6 +56,26 @@ pub(crate) fn has_table(name: &str) -> bool {
         })
 }
 
+/// What `nft` says of a set of the router's table, in JSON. Blocking, some milliseconds.
+pub(crate) fn listed(set: &str) -> Result<Vec<u8>, NetworkError> {
+    let failed = |output: String| NetworkError::Program {
+        program: "nft",
+        output,
+    };
+    let program = find("nft").ok_or_else(|| failed("not found".to_owned()))?;
+    let said = Command::new(program)
+        .args(["-j", "list", "set", "inet", "warren", set])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| failed(format!("could not be run: {error}")))?;
+    match said.status.success() {
+        true => Ok(said.stdout),
+        false => Err(failed(
+            String::from_utf8_lossy(&said.stderr).trim().to_owned(),
+        )),
+    }
+}
+
 /// Has `nft` read a rule file (nothing, if it is empty), all of it or nothing, in the network namespace of the calling thread. Blocking, some milliseconds.
 pub(crate) fn nft(rules: &str) -> Result<(), NetworkError> {
     if rules.is_empty() {

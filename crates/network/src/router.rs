@@ -16,7 +16,7 @@ use std::{
 use tokio::{
     io::AsyncReadExt,
     process::Child,
-    sync::oneshot,
+    sync::{mpsc::UnboundedSender, oneshot},
     task::{JoinHandle, block_in_place},
     time::sleep,
 };
@@ -31,7 +31,8 @@ use crate::{
     namespace,
     neighbours::Neighbours,
     netlink::Socket,
-    program::{has_table, nft},
+    program::{has_table, listed, nft},
+    refusals::{self, Refusals, Refused},
     resolver::{Sockets, Sources},
     rules,
     shares::Shares,
@@ -50,6 +51,9 @@ const RESTART: Duration = Duration::from_millis(200);
 /// that table.
 const NEIGHBOUR_LOOK: Duration = Duration::from_secs(3);
 
+/// Between looks at what was refused.
+const REFUSALS_LOOK: Duration = Duration::from_secs(3);
+
 /// What the thread has at hand.
 struct Inside {
     socket: Socket,
@@ -66,6 +70,7 @@ pub(crate) struct Router {
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Of sandboxes with the policy `allow`, by address.
     names: Mutex<HashMap<IpAddr, Arc<Names>>>,
+    refusals: Refusals,
     /// Of connections to the machine.
     machine: Arc<Shares>,
     /// Whether it is closed; held while the host's table is looked after, so that it is not made anew after its removal.
@@ -105,6 +110,7 @@ impl Router {
             slots: Mutex::default(),
             tasks: Mutex::default(),
             names: Mutex::default(),
+            refusals: Refusals::default(),
             machine: forwarder::shares(),
             closed: Mutex::default(),
         });
@@ -116,9 +122,17 @@ impl Router {
                 if let Err(error) = nft(&rules::bound()) {
                     tracing::warn!(%error, "the kernel can't count connections (module nft_connlimit): one sandbox may take all that the uplink carries");
                 }
-                Sockets::open()
+                let notes = match nft(&rules::notes()) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        tracing::warn!(%error, "the kernel can't note what it refuses (module nft_limit): logs of functions don't tell of it");
+                        false
+                    }
+                };
+                Ok((Sockets::open()?, notes))
             })
             .await?;
+        let (sockets, notes) = sockets;
         let child = up(&router, folder).await?;
         let serving = sockets
             .serve(Arc::new(sources), Arc::downgrade(&router))
@@ -127,7 +141,8 @@ impl Router {
         router.tasks().extend(serving);
         router.tasks().extend([
             tokio::spawn(keep_uplink(weak.clone(), folder.to_owned(), child)),
-            tokio::spawn(keep_neighbours(weak, neighbours, server.clone())),
+            tokio::spawn(keep_neighbours(weak.clone(), neighbours, server.clone())),
+            tokio::spawn(tell_refusals(weak, notes)),
         ]);
         Ok(router)
     }
@@ -157,6 +172,7 @@ impl Router {
         pid: u32,
         policy: Policy,
         allowed: Arc<Allowed>,
+        refused: UnboundedSender<Refused>,
     ) -> Result<Lease, NetworkError> {
         let sandbox = namespace::of_process(pid)?;
         let slot = self.slots().take(policy)?;
@@ -170,6 +186,7 @@ impl Router {
             self.names()
                 .insert(slot.v4().into(), Arc::clone(&lease.names));
         }
+        self.refusals.listen(slot, refused);
         match self.open(&lease, sandbox).await {
             Ok(()) => Ok(lease),
             Err(error) => {
@@ -206,6 +223,7 @@ impl Router {
     pub(crate) async fn detach(&self, lease: &Lease) -> Result<(), NetworkError> {
         let slot = lease.slot;
         self.names().remove(&slot.v4().into());
+        self.refusals.leave(slot);
         for forwarder in lease.forwarders().drain(..) {
             forwarder.abort();
         }
@@ -248,6 +266,11 @@ impl Router {
     /// What the sandbox with this address may ask for; none if it may not.
     pub(crate) fn names_of(&self, sandbox: IpAddr) -> Option<Arc<Names>> {
         self.names().get(&sandbox).map(Arc::clone)
+    }
+
+    /// Tells the sandbox's owner that a name was not answered.
+    pub(crate) fn tell_of_name(&self, sandbox: IpAddr, name: &str) {
+        self.refusals.tell(sandbox, Refused::Name(name.to_owned()));
     }
 
     /// Changes the router's rules, all of it or nothing; nothing if they are for a sandbox that is closed meanwhile.
@@ -394,5 +417,30 @@ async fn keep_neighbours(router: std::sync::Weak<Router>, mut known: Neighbours,
             Ok(()) => known = found,
             Err(error) => tracing::error!(%error, "the host's networks could not be denied"),
         }
+    }
+}
+
+/// Tells of what the rules noted, and lets go of those whose sandboxes are gone.
+async fn tell_refusals(router: std::sync::Weak<Router>, notes: bool) {
+    loop {
+        sleep(REFUSALS_LOOK).await;
+        let Some(router) = router.upgrade() else {
+            return;
+        };
+        if router.refusals.is_empty() {
+            continue;
+        }
+        // What these were refused is noted by now.
+        let leaving = router.refusals.leaving();
+        if notes {
+            let look = |set| router.run(move |_| listed(set));
+            for set in refusals::sets() {
+                match look(*set).await {
+                    Ok(said) => router.refusals.tell_all(refusals::read(&said)),
+                    Err(error) => tracing::warn!(%error, set, "what was refused could not be read"),
+                }
+            }
+        }
+        router.refusals.forget(&leaving);
     }
 }

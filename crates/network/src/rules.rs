@@ -15,6 +15,8 @@ use crate::{
 /// How the names of servers' tables in the host's rules begin.
 pub(crate) const TABLES: &str = "warren_";
 
+/// How long a refused destination is noted: some looks of whoever reads them.
+const NOTED: Duration = Duration::from_secs(10);
 /// Connections that one sandbox may have through the uplink, which is one process for all.
 const CONNECTIONS: u32 = 1024;
 
@@ -52,15 +54,23 @@ table inet warren {{
     meta l4proto tcp reject with tcp reset
     reject with icmpx type admin-prohibited
   }}
+  # What is refused, for the owner's log ([`notes`] fills it).
+  chain note {{
+  }}
+  # By the sandbox's policy.
+  chain deny {{
+    jump note
+    goto refuse
+  }}
   # What one sandbox may have of the uplink ([`bound`] fills it).
   chain bound {{
   }}
   chain internet {{
-    ip daddr @denied4 goto refuse
-    ip daddr @near4 goto refuse
-    meta nfproto ipv6 ip6 daddr != 2000::/3 goto refuse
-    ip6 daddr @denied6 goto refuse
-    ip6 daddr @near6 goto refuse
+    ip daddr @denied4 goto deny
+    ip daddr @near4 goto deny
+    meta nfproto ipv6 ip6 daddr != 2000::/3 goto deny
+    ip6 daddr @denied6 goto deny
+    ip6 daddr @near6 goto deny
     accept
   }}
   # What was open when a connection began stays so: names are open for a while only, connections of a database for hours.
@@ -69,15 +79,15 @@ table inet warren {{
     # A metadata address is open if it was named itself, and not by a range around it.
     ip saddr . ip daddr . meta l4proto . th dport @single4 accept
     ip6 saddr . ip6 daddr . meta l4proto . th dport @single6 accept
-    ip daddr @never4 goto refuse
-    ip6 daddr @never6 goto refuse
+    ip daddr @never4 goto deny
+    ip6 daddr @never6 goto deny
     ip saddr . ip daddr . meta l4proto . th dport @allowed4 accept
     ip6 saddr . ip6 daddr . meta l4proto . th dport @allowed6 accept
     ip saddr . ip daddr . meta l4proto . th dport @own4 accept
     ip6 saddr . ip6 daddr . meta l4proto . th dport @own6 accept
     ip saddr . ip daddr . meta l4proto . th dport @public4 goto internet
     ip6 saddr . ip6 daddr . meta l4proto . th dport @public6 goto internet
-    goto refuse
+    goto deny
   }}
   # A sandbox has the address to which the router has a route through its link, and no other.
   chain source {{
@@ -92,7 +102,7 @@ table inet warren {{
     # What a sandbox sends is judged each time, so that nothing which is closed stays open.
     iifname "{LINK}" ct state established,related accept
     iifname != "s*" drop
-    oifname != "{LINK}" goto refuse
+    oifname != "{LINK}" goto deny
     jump bound
     ip saddr {INTERNET_V4} goto internet
     ip6 saddr {INTERNET_V6} goto internet
@@ -108,7 +118,7 @@ table inet warren {{
     ip saddr {INTERNET_V4} ip daddr {GATEWAY_V4} meta l4proto {{ tcp, udp }} th dport 53 accept
     ip saddr {ALLOW_V4} ip daddr {GATEWAY_V4} udp dport 53 accept
     ip daddr {MACHINE_V4} ip saddr . ip daddr . meta l4proto . th dport @single4 accept
-    iifname "s*" goto refuse
+    iifname "s*" goto deny
   }}
   chain translate {{
     type nat hook postrouting priority srcnat; policy accept;
@@ -133,6 +143,28 @@ pub(crate) fn bound() -> String {
 }}
 "#
     )
+}
+
+/// Commands that note where sandboxes were refused, for a while: each destination once, and of one sandbox no more than a few a second. By themselves:
+/// not every kernel can limit.
+pub(crate) fn notes() -> String {
+    let mut text = "table inet warren {\n".to_owned();
+    for (family, ip, address, number) in [
+        ("ipv4", "ip", "ipv4_addr", 4),
+        ("ipv6", "ip6", "ipv6_addr", 6),
+    ] {
+        let seconds = NOTED.as_secs();
+        let _ = write!(
+            text,
+            r#"  set refused{number} {{ type {address} . {address} . inet_proto . inet_service; size 65535; flags dynamic, timeout; timeout {seconds}s; }}
+  set refusals{number} {{ type {address}; size 65535; flags dynamic, timeout; timeout 60s; }}
+  chain note {{
+    meta nfproto {family} meta l4proto {{ tcp, udp }} {ip} saddr . {ip} daddr . meta l4proto . th dport != @refused{number} add @refusals{number} {{ {ip} saddr limit rate 2/second burst 16 packets }} add @refused{number} {{ {ip} saddr . {ip} daddr . meta l4proto . th dport }}
+  }}
+"#
+        );
+    }
+    text + "}\n"
 }
 
 /// Commands that make the two sets of near prefixes these.

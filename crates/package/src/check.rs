@@ -1,5 +1,6 @@
 //! Reads a zip as hostile: first what it says to hold, then what it really holds.
 
+mod largest;
 mod links;
 mod name;
 mod plan;
@@ -11,6 +12,8 @@ use tokio::task;
 use crate::archive::{CopyError, Inflater};
 use crate::native::{self, Natives};
 use crate::{Limits, PackageError, Target};
+pub(crate) use largest::megabytes;
+pub use plan::oversize;
 pub(crate) use plan::{Kind, Plan};
 
 /// What a zip holds that was found to be in order.

@@ -2,7 +2,7 @@ use std::fmt::Display;
 
 use thiserror::Error;
 
-use crate::NativeFault;
+use crate::{NativeFault, check::megabytes};
 
 /// Why a zip is refused. The messages are for the owner of the zip; the first ones are Lambda's.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -21,19 +21,27 @@ pub enum PackageError {
     Empty,
     /// The zip itself is too large (`RequestEntityTooLargeException`).
     #[error(
-        "The zip has {found} bytes; {limit} can be sent directly at most. Leave out what the function does not need."
+        "The zip has {found} bytes ({}); {limit} ({}) can be sent directly at most.{largest} Leave out what the function does not need.",
+        megabytes(*found), megabytes(*limit)
     )]
     ZipTooLarge {
+        /// A sentence about the largest files, packed, with a space before it.
+        largest: String,
         /// In bytes.
         found: u64,
         /// In bytes.
         limit: u64,
     },
     /// Its files together are too large.
-    #[error("Unzipped size must be smaller than {limit} bytes; it grows past that in '{entry}'.")]
+    #[error(
+        "Unzipped size must be smaller than {limit} bytes ({}); the zip states {found} ({}).{largest} Leave out what the function does not need.",
+        megabytes(*limit), megabytes(*found)
+    )]
     UnpackedTooLarge {
-        /// The entry that did not fit any more.
-        entry: String,
+        /// As the zip states them, in bytes.
+        found: u64,
+        /// A sentence about the largest files, with a space before it.
+        largest: String,
         /// In bytes.
         limit: u64,
     },

@@ -19,10 +19,10 @@ mod unpacked;
 mod raw;
 
 pub use blobs::{BlobError, BlobStore, FileBlobs};
-pub use check::{Checked, check};
+pub use check::{Checked, check, oversize};
 pub use error::{NameFault, PackageError};
 pub use limits::Limits;
-pub use native::NativeFault;
+pub use native::{NativeFault, accelerators};
 pub use pack::{PackError, PackedFolder, zip_folder, zip_inline};
 pub use target::Target;
 pub use unpacked::{UnpackError, Unpacked};

@@ -188,6 +188,27 @@ impl<'t> Natives<'t> {
     }
 }
 
+/// Extension modules of other Pythons that are no reason to refuse a package, as it goes on without them: each with the version that it is for.
+/// `runs` is the id of the runtime that really runs, such as `python3.13`.
+pub fn accelerators<'p>(
+    paths: impl Iterator<Item = &'p str> + Clone,
+    runs: &str,
+) -> Vec<(String, String)> {
+    let Language::Python(Some(version)) = Target::here("python", runs, runs).language else {
+        return Vec::new();
+    };
+    let tags = paths.filter_map(|path| Some((path, Tag::of(path)?)));
+    let fitting: HashSet<&str> = tags
+        .clone()
+        .filter(|(_, tag)| tag.fits(version))
+        .map(|(_, tag)| tag.module)
+        .collect();
+    tags.filter(|(_, tag)| !tag.fits(version) && tag.is_optional())
+        .filter(|(_, tag)| !fitting.contains(tag.module))
+        .map(|(path, tag)| (path.to_owned(), tag.version()))
+        .collect()
+}
+
 /// Whether a language loads a file of this name, whatever it is.
 fn is_module(path: &str) -> bool {
     path.ends_with(".so") || is_addon(path)

@@ -32,7 +32,8 @@ pub enum ResolveError {
     /// AWS refuses it for new functions, and so does Warren. The text is AWS's.
     #[error(
         "The runtime parameter of {asked} is no longer supported for creating or updating AWS Lambda functions. \
-         We recommend you use a supported runtime while creating or updating functions."
+         We recommend you use a supported runtime while creating or updating functions. {}.",
+        nearest(asked, known)
     )]
     Deprecated {
         /// What was asked for.
@@ -51,6 +52,28 @@ pub enum ResolveError {
         /// Every id that would do.
         known: Vec<String>,
     },
+}
+
+/// What would do in place of a runtime that is gone: its language's ids, the newest first; for a language that is not here, programs of one's own.
+fn nearest(asked: &str, known: &[String]) -> String {
+    fn language(id: &str) -> &str {
+        let end = id.find(|c: char| !c.is_ascii_alphabetic());
+        &id[..end.unwrap_or(id.len())]
+    }
+    fn version(id: &str) -> Vec<u32> {
+        let numbers = id.split(|c: char| !c.is_ascii_digit());
+        numbers.filter_map(|number| number.parse().ok()).collect()
+    }
+    let mut same: Vec<&str> = known.iter().map(String::as_str).collect();
+    same.retain(|id| language(id) == language(asked));
+    same.sort_by_key(|id| std::cmp::Reverse(version(id)));
+    match same.is_empty() {
+        false => format!("Nearest here: {}", same.join(", ")),
+        true => format!(
+            "That language has no runtime here; provided.al2023 runs any program named 'bootstrap', and there are {}",
+            known.join(", ")
+        ),
+    }
 }
 
 /// The recipe that serves a runtime id.

@@ -86,10 +86,10 @@ pub(crate) struct ServeFlags {
     #[command(flatten)]
     place: PlaceFlags,
     /// Address of the Lambda API and the native API [default: 127.0.0.1:7070]
-    #[arg(long, value_name = "ADDRESS", env = "WARREN_LISTEN")]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "WARREN_LISTEN", value_parser = parse_address)]
     listen: Option<SocketAddr>,
     /// Address of the functions' HTTP routes [default: 127.0.0.1:7071]
-    #[arg(long, value_name = "ADDRESS", env = "WARREN_ROUTES_LISTEN")]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "WARREN_ROUTES_LISTEN", value_parser = parse_address)]
     routes_listen: Option<SocketAddr>,
     /// Memory for all instances together, in MB [default: 80 % of the host's]
     #[arg(long, value_name = "MB", env = "WARREN_MEMORY_MB")]
@@ -124,6 +124,18 @@ pub(crate) struct ServeFlags {
     /// Where language trees are kept, shared by servers [default: ~/.cache/warren]
     #[arg(long, value_name = "DIR", env = "WARREN_CACHE")]
     cache_dir: Option<PathBuf>,
+}
+
+/// An address and a port, both in numbers.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let port = text.trim_start_matches(':');
+        let example = match port.parse::<u16>() {
+            Ok(port) => format!("127.0.0.1:{port} (this machine only) or 0.0.0.0:{port}"),
+            Err(_) => "127.0.0.1:7070 or [::1]:7070".to_owned(),
+        };
+        format!("write an address in numbers and a port, such as {example}")
+    })
 }
 
 /// `warren.toml`.
@@ -454,5 +466,16 @@ mod tests {
     fn unknown_keys_are_refused_by_name() {
         let error = toml::from_str::<File>("liste = 1").unwrap_err();
         assert!(error.to_string().contains("liste"), "{error}");
+    }
+
+    #[test]
+    fn an_address_without_its_half_is_refused_with_an_example() {
+        for text in ["7480", ":7480"] {
+            let error = parse_address(text).unwrap_err();
+            assert!(error.contains("such as 127.0.0.1:7480"), "{error}");
+        }
+        let error = parse_address("localhost:7480").unwrap_err();
+        assert!(error.contains("such as 127.0.0.1:7070"), "{error}");
+        assert!(parse_address("[::1]:7480").is_ok());
     }
 }

@@ -39,11 +39,7 @@ pub(super) async fn create(
         publish: false,
     };
     api.registry().create(new).await?;
-    Ok(Deployed {
-        function: view::function(api, &*find::entry(api, name.as_str())?),
-        created: true,
-        changed: Vec::new(),
-    })
+    deployed(api, &name, true, Vec::new()).await
 }
 
 /// Makes a function what a request says. Runs on when the client goes away: half a change helps nobody.
@@ -55,14 +51,26 @@ pub(super) async fn change(api: &Api, entry: Arc<Entry>, spec: Spec) -> Result<D
         let name = entry.function.name();
         let changed = changes.names.clone();
         apply(&api, name, changes).await?;
-        Ok(Deployed {
-            function: view::function(&api, &*find::entry(&api, name.as_str())?),
-            created: false,
-            changed,
-        })
+        deployed(&api, name, false, changed).await
     });
     task.await
         .unwrap_or_else(|panic| Err(Refusal::internal(&panic)))
+}
+
+async fn deployed(
+    api: &Api,
+    name: &FunctionName,
+    created: bool,
+    changed: Vec<String>,
+) -> Result<Deployed, Refusal> {
+    let entry = find::entry(api, name.as_str())?;
+    let launcher = api.invoker().launcher();
+    Ok(Deployed {
+        function: view::function(api, &entry),
+        created,
+        changed,
+        warnings: launcher.out_of_reach(&entry.latest.config).await,
+    })
 }
 
 /// What is refused most often comes first, so that as a rule all is changed or nothing.

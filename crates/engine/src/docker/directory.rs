@@ -12,7 +12,9 @@ use bollard::{
     Docker,
     errors::Error,
     models::{ContainerInspectResponse, EndpointSettings},
-    query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder},
+    query_parameters::{
+        InspectContainerOptions, InspectNetworkOptions, ListContainersOptionsBuilder,
+    },
 };
 use tokio::{sync::Mutex, time::timeout};
 use warren_network::Containers;
@@ -58,6 +60,22 @@ impl Containers for Directory {
         Ok(found.iter().flat_map(|one| one.addresses.clone()).collect())
     }
 
+    async fn has_network(&self, name: &str) -> Result<bool, String> {
+        let asked = async {
+            let options = None::<InspectNetworkOptions>;
+            match self.docker()?.inspect_network(name, options).await {
+                // The daemon takes the first letters of an id for a name too.
+                Ok(found) => Ok(found.name.as_deref() == Some(name)),
+                Err(Error::DockerResponseServerError {
+                    status_code: 404, ..
+                }) => Ok(false),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        let answer = timeout(PATIENCE, asked).await;
+        answer.unwrap_or_else(|_| Err(format!("the daemon took longer than {PATIENCE:?}")))
+    }
+
     async fn on_network(&self, network: &str, name: &str) -> Result<Vec<IpAddr>, String> {
         let members = self.ask(Asked::Network(network.to_owned())).await?;
         let called = |one: &&Member| one.names.iter().any(|own| own.eq_ignore_ascii_case(name));
@@ -90,14 +108,18 @@ impl Directory {
         answer
     }
 
-    async fn look_up(&self, asked: &Asked) -> Result<Vec<Member>, String> {
-        let docker = match self.docker.get() {
-            Some(docker) => docker,
+    fn docker(&self) -> Result<&Docker, String> {
+        match self.docker.get() {
+            Some(docker) => Ok(docker),
             None => {
                 let found = Docker::connect_with_defaults().map_err(|error| error.to_string())?;
-                self.docker.get_or_init(|| found)
+                Ok(self.docker.get_or_init(|| found))
             }
-        };
+        }
+    }
+
+    async fn look_up(&self, asked: &Asked) -> Result<Vec<Member>, String> {
+        let docker = self.docker()?;
         match asked {
             Asked::Container(name) => {
                 let found = inspect(docker, name).await?;

@@ -88,6 +88,10 @@ impl Engine for DockerEngine {
         self.host.admit(&config.network)
     }
 
+    async fn out_of_reach(&self, config: &Config) -> Vec<String> {
+        self.host.network().out_of_reach(&config.network).await
+    }
+
     fn default_network(&self) -> NetworkPolicy {
         self.host.network().default_policy()
     }
@@ -215,7 +219,12 @@ impl DockerEngine {
         sandbox.pid.get_or_init(|| pid);
         sandbox
             .instance
-            .found(self.host.network(), &spec.network, pid)
+            .found(
+                self.host.network(),
+                &spec.network,
+                pid,
+                spec.refused.clone(),
+            )
             .await
     }
 }

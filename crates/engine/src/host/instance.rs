@@ -7,8 +7,9 @@ use std::{
     sync::OnceLock,
 };
 
+use tokio::sync::mpsc::UnboundedSender;
 use warren_model::{InstanceId, NetworkPolicy};
-use warren_network::{Attachment, Network};
+use warren_network::{Attachment, Network, Refused};
 
 use super::{cgroup::Cgroup, channel::Channel, mounts};
 use crate::{EngineError, Usage};
@@ -68,9 +69,10 @@ impl Instance {
         network: &Network,
         policy: &NetworkPolicy,
         pid: u32,
+        refused: UnboundedSender<Refused>,
     ) -> Result<(), EngineError> {
-        let attached = network.attach(policy, pid).await;
-        if let Some(attachment) = attached.map_err(EngineError::Network)? {
+        let attached = network.attach(policy, pid, refused);
+        if let Some(attachment) = attached.await.map_err(EngineError::Network)? {
             let _ = self.attachment.set(attachment);
         }
         if let Some(cgroup) = Cgroup::of_process(pid) {

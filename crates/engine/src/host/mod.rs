@@ -85,7 +85,7 @@ impl Host {
         policy: &NetworkPolicy,
     ) -> Result<Instance, EngineError> {
         self.network
-            .admit(policy)
+            .enforces(policy)
             .map_err(|reason| EngineError::Network(NetworkError::Refused(reason)))?;
         Instance::create(&self.run, id)
     }

@@ -73,7 +73,12 @@ impl<R: Runtime + 'static> OciEngine<R> {
         sandbox.started(pid)?;
         sandbox
             .instance()
-            .found(self.host.network(), &spec.network, pid)
+            .found(
+                self.host.network(),
+                &spec.network,
+                pid,
+                spec.refused.clone(),
+            )
             .await
     }
 

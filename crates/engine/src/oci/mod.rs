@@ -108,6 +108,10 @@ impl<R: Runtime + 'static> Engine for OciEngine<R> {
         self.host.admit(&config.network)
     }
 
+    async fn out_of_reach(&self, config: &Config) -> Vec<String> {
+        self.host.network().out_of_reach(&config.network).await
+    }
+
     fn default_network(&self) -> NetworkPolicy {
         self.host.network().default_policy()
     }

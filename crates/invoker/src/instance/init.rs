@@ -2,9 +2,12 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use tokio::time::{Instant, sleep, timeout, timeout_at};
-use warren_engine::{EngineError, Sandbox};
-use warren_model::{InstanceId, Timestamp, chain, limits::INIT_LIMIT};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout, timeout_at},
+};
+use warren_engine::{EngineError, Refused, Sandbox};
+use warren_model::{InstanceId, NetworkPolicy, Timestamp, chain, limits::INIT_LIMIT};
 use warren_protocol::{Claim, Interface, StreamKind};
 use warren_runtimes::{Interface as RecipeInterface, RUNTIME_GID, RUNTIME_UID, Recipe};
 use warren_telemetry::report::InitPhase;
@@ -22,6 +25,17 @@ use crate::{
 /// Open files of a runtime, as on Lambda (quota page).
 const OPEN_FILES: u64 = 1024;
 
+/// Writes what the network refused into the log, until some seconds after the sandbox is gone.
+async fn tell(
+    recorder: Arc<Recorder>,
+    policy: NetworkPolicy,
+    mut refusals: mpsc::UnboundedReceiver<Refused>,
+) {
+    while let Some(refused) = refusals.recv().await {
+        recorder.refused(refused.explain(&policy));
+    }
+}
+
 impl Instance {
     /// Starts the sandbox and runs Init. `Err` only where the platform failed.
     pub(super) async fn start(
@@ -33,9 +47,11 @@ impl Instance {
         let launcher = &context.launcher;
         let text = |error: Box<dyn std::error::Error + Send + Sync>| chain(error.as_ref());
         let engine = launcher.engine(version.config.engine).map_err(text)?;
-        let (spec, recipe) = launcher.spec(version, id).await.map_err(text)?;
+        let (refused, refusals) = mpsc::unbounded_channel();
+        let made = launcher.spec(version, id, refused);
+        let (spec, recipe) = made.await.map_err(text)?;
         let sandbox = engine.start(spec).await.map_err(|e| chain(&e))?;
-        match Self::connect(context, pool, Arc::clone(&sandbox), &recipe).await {
+        match Self::connect(context, pool, Arc::clone(&sandbox), &recipe, refusals).await {
             Ok(mut instance) => {
                 instance.first_init().await;
                 Ok(instance)
@@ -54,6 +70,7 @@ impl Instance {
         pool: &Arc<Pool>,
         sandbox: Arc<dyn Sandbox>,
         recipe: &Recipe,
+        refusals: mpsc::UnboundedReceiver<Refused>,
     ) -> Result<Self, EngineError> {
         let version = &pool.version;
         let log_stream = format!(
@@ -79,6 +96,11 @@ impl Instance {
         let channel = CallChannel::new(sandbox.open(StreamKind::Call).await?, &context.busy_poll);
         sandbox.seal()?;
         let recorder = Arc::new(Recorder::new(context.logs.clone(), version, log_stream));
+        tokio::spawn(tell(
+            Arc::clone(&recorder),
+            version.config.network.clone(),
+            refusals,
+        ));
         let control = Control::new(control, Arc::clone(&recorder));
         Ok(Self {
             pool: Arc::clone(pool),

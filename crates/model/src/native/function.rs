@@ -150,4 +150,7 @@ pub struct Deployed {
     pub created: bool,
     /// The members that are not as before, by their names in `FunctionSpec`; empty if nothing had to be done, or if the function is new.
     pub changed: Vec<String>,
+    /// What it names and does not reach as things are, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }

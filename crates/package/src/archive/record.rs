@@ -32,7 +32,7 @@ pub(crate) struct Record<'z> {
     pub(crate) method: u16,
     pub(super) crc: u32,
     /// Size in the zip, in bytes.
-    pub(super) packed: u64,
+    pub(crate) packed: u64,
     /// Size unpacked, in bytes, as it is stated.
     pub(crate) size: u64,
     /// Where its own header is.

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use super::{links, name, tree};
+use super::{largest::largest, links, name, tree};
 use crate::archive::{Archive, CopyError, Inflater, Record};
 use crate::{Limits, PackageError};
 
@@ -44,12 +44,8 @@ pub(crate) struct Plan<'z> {
 impl<'z> Plan<'z> {
     /// Reads the directory of the zip, the header of each entry, and the targets of links.
     pub(crate) fn read(zip: &'z [u8], limits: &Limits) -> Result<Self, PackageError> {
-        let size = zip.len() as u64;
-        if size > limits.zip {
-            return Err(PackageError::ZipTooLarge {
-                found: size,
-                limit: limits.zip,
-            });
+        if let Some(error) = oversize(zip, limits) {
+            return Err(error);
         }
         let archive = Archive::open(zip)?;
         if archive.len() > limits.entries {
@@ -68,8 +64,10 @@ impl<'z> Plan<'z> {
             let kind = kind_of(&record, &path, name::is_folder(name))?;
             plan.size = plan.size.saturating_add(record.size);
             if plan.size > limits.unpacked {
+                let sizes = archive.records().map_while(Result::ok);
                 return Err(PackageError::UnpackedTooLarge {
-                    entry: path,
+                    found: sizes.fold(0, |sum, one| one.size.saturating_add(sum)),
+                    largest: largest(&archive, limits.entries, |record| record.size),
                     limit: limits.unpacked,
                 });
             }
@@ -143,6 +141,19 @@ impl<'z> Plan<'z> {
             .filter(|entry| matches!(entry.kind, Kind::Link { .. }))
             .try_for_each(|entry| walk.follow(&entry.path))
     }
+}
+
+/// The refusal of a zip that is too large itself, if it is.
+pub fn oversize(zip: &[u8], limits: &Limits) -> Option<PackageError> {
+    let found = zip.len() as u64;
+    (found > limits.zip).then(|| PackageError::ZipTooLarge {
+        largest: Archive::open(zip).map_or_else(
+            |_| String::new(),
+            |archive| largest(&archive, limits.entries, |record| record.packed),
+        ),
+        found,
+        limit: limits.zip,
+    })
 }
 
 /// What an entry is; a link's target is not known yet.

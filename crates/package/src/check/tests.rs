@@ -100,7 +100,7 @@ fn limits_name_what_was_found() {
     for (zip, message) in [
         (
             vec![0; 100_001],
-            "The zip has 100001 bytes; 100000 can be sent directly at most. Leave out what the function does not need.",
+            "The zip has 100001 bytes (97 KB); 100000 (97 KB) can be sent directly at most. Leave out what the function does not need.",
         ),
         (
             zip_of(&[a("a"), a("b"), a("c"), a("d")]),
@@ -119,7 +119,7 @@ fn limits_name_what_was_found() {
         ),
         (
             zip_of(&[a("a"), Raw::file("b", &[0; 1_000])]),
-            "Unzipped size must be smaller than 1000 bytes; it grows past that in 'b'.",
+            "Unzipped size must be smaller than 1000 bytes (0 KB); the zip states 1001 (0 KB). The largest: 'b' (0 KB), 'a' (0 KB). Leave out what the function does not need.",
         ),
         (
             zip_of(&[a("aaaaaaaaaa/aaaaaaaaaa")]),

@@ -99,3 +99,17 @@ fn an_empty_file_is_nobodys_code() {
     let empty = ("a/_x.cpython-313-x86_64-linux-gnu.so", &b""[..]);
     assert!(judge(&python, &[(other, b"x"), empty]).is_err());
 }
+
+#[test]
+fn accelerators_of_other_pythons_are_told() {
+    let paths = [
+        "yaml/_yaml.cpython-311-x86_64-linux-gnu.so",
+        "markupsafe/_speedups.cpython-311-x86_64-linux-gnu.so",
+        "markupsafe/_speedups.cpython-313-x86_64-linux-gnu.so",
+        "numpy/_core.cpython-311-x86_64-linux-gnu.so",
+        "app.py",
+    ];
+    let found = accelerators(paths.into_iter(), "python3.13");
+    assert_eq!(found, [(paths[0].to_owned(), "3.11".to_owned())]);
+    assert!(accelerators(paths.into_iter(), "nodejs22.x").is_empty());
+}

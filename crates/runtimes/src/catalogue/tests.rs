@@ -66,6 +66,21 @@ fn refusals_tell_dead_missing_and_misspelt_runtimes_apart() {
             "The runtime parameter of {id} is no longer supported"
         )));
     }
+    for (id, words) in [
+        (
+            "python2.7",
+            "Nearest here: python3.13, python3.12, python3.11,",
+        ),
+        (
+            "nodejs14.x",
+            "Nearest here: nodejs24.x, nodejs22.x, nodejs20.x.",
+        ),
+        ("provided", "Nearest here: provided.al2023, provided.al2."),
+        ("go1.x", "provided.al2023 runs any program"),
+    ] {
+        let error = catalogue.resolve(id).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
     for id in ["java21", "python3.14"] {
         let error = catalogue.resolve(id).unwrap_err();
         assert!(matches!(error, ResolveError::NotOffered { .. }), "{error}");

@@ -70,7 +70,7 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         Some(function) => before = Some(wait::settled(&client, function).await?),
         None => complete(&runtimes, &mut spec, &source)?,
     }
-    warn(&runtimes, &spec, before.as_ref(), &source);
+    let broken = look_through(&runtimes, &spec, before.as_ref(), &source);
     spec.code = Some(CodeSpec::Zip(STANDARD.encode(&source.zip)));
     let mut deployed = client.deploy(&name, &spec).await?;
     if !args.no_wait {
@@ -79,16 +79,24 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     }
     if deployed.created && spec.network.is_none() && deployed.function.network == "none" {
         eprintln!(
-            "It has no network: the server's machine lacks what the policy 'internet' needs (`warren doctor` says what). --network none says that this is meant."
+            "{}",
+            program::commands(
+                "It has no network: the server's machine lacks what the policy 'internet' needs (`warren doctor` says what). --network none says that this is meant."
+            )
         );
     }
+    deployed::warn(&deployed);
     let routes = RoutesAddress::ask(&client).await?;
     let report = Report {
         urls: routes.routes(&deployed.function),
         deployed,
     };
     args.output.print(&report, |report| {
-        text(&report.deployed, before.as_ref(), &routes, &program::name())
+        let text = deployed::text(&report.deployed, before.as_ref(), &routes);
+        match &broken {
+            Some(why) => format!("{text}\nEvery call will fail until this is mended: {why}\n"),
+            None => text + &next(&report.deployed.function, &routes, program::command),
+        }
     })
 }
 
@@ -107,16 +115,23 @@ fn find<'r>(runtimes: &'r [Runtime], id: &str) -> Option<&'r Runtime> {
     runtimes.iter().find(serves)
 }
 
-/// Says what can't work, or may not be meant.
-fn warn(runtimes: &[Runtime], spec: &FunctionSpec, before: Option<&Function>, source: &Source) {
+/// Says what may not be meant; the answer is why no call can work, if none can.
+fn look_through(
+    runtimes: &[Runtime],
+    spec: &FunctionSpec,
+    before: Option<&Function>,
+    source: &Source,
+) -> Option<String> {
     let runtime = spec.runtime.as_ref().or(before.map(|f| &f.runtime));
     let handler = spec.handler.as_ref().or(before.map(|f| &f.handler));
-    let family = runtime
-        .and_then(|id| find(runtimes, id))
-        .map(|runtime| runtime.family.as_str());
-    for warning in package::warnings(source, family, handler.map_or("", String::as_str)) {
+    let runtime = runtime.and_then(|id| find(runtimes, id));
+    for warning in package::warnings(source, runtime) {
         eprintln!("warning: {warning}");
     }
+    let broken = package::broken(source, runtime, handler.map_or("", String::as_str))?;
+    let broken = program::commands(&broken);
+    eprintln!("warning: {broken} Every call will fail until that is mended.");
+    Some(broken)
 }
 
 /// Guesses what a new function needs and nobody said, and says so.
@@ -151,23 +166,20 @@ fn complete(runtimes: &[Runtime], spec: &mut FunctionSpec, source: &Source) -> R
     Ok(())
 }
 
-fn text(
-    deployed: &Deployed,
-    before: Option<&Function>,
-    routes: &RoutesAddress,
-    program: &str,
-) -> String {
-    let function = &deployed.function;
-    let mut text = deployed::text(deployed, before, routes);
-    text.push_str(&format!(
-        "\nTry next:\n  {program} invoke {} --data '{{}}'\n",
-        function.name
-    ));
+/// What can be done with a function; `command` makes commands of this program.
+fn next(function: &Function, routes: &RoutesAddress, command: fn(&str) -> String) -> String {
+    let mut text = format!(
+        "\nTry next:\n  {}\n",
+        command(&format!("invoke {} --data '{{}}'", function.name))
+    );
     let path = function.routes.iter().find_map(|route| callable(route));
     if let Some(path) = path.filter(|_| routes.is_known()) {
         text.push_str(&format!("  curl {}\n", routes.url(path)));
     }
-    text.push_str(&format!("  {program} logs {} --follow\n", function.name));
+    text.push_str(&format!(
+        "  {}\n",
+        command(&format!("logs {} --follow", function.name))
+    ));
     text
 }
 
@@ -204,7 +216,10 @@ mod tests {
             function,
             created: true,
             changed: Vec::new(),
+            warnings: Vec::new(),
         };
-        insta::assert_snapshot!(text(&created, None, &routes, "warren"));
+        let text = deployed::text(&created, None, &routes);
+        let next = next(&created.function, &routes, |rest| format!("warren {rest}"));
+        insta::assert_snapshot!(text + &next);
     }
 }

@@ -36,6 +36,13 @@ pub(super) fn text(
     )
 }
 
+/// Says what the server warns of.
+pub(super) fn warn(deployed: &Deployed) {
+    for warning in &deployed.warnings {
+        eprintln!("warning: {warning}");
+    }
+}
+
 /// The names of the variables that were set or removed; values may be secrets.
 fn variables(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> String {
     let names = |names: Vec<&String>| {
@@ -80,12 +87,14 @@ mod tests {
             function,
             created: false,
             changed: changed.map(str::to_owned).to_vec(),
+            warnings: Vec::new(),
         };
         insta::assert_snapshot!(text(&deployed, Some(&before), &routes));
         let unchanged = Deployed {
             function: example(),
             created: false,
             changed: Vec::new(),
+            warnings: Vec::new(),
         };
         let text = text(&unchanged, Some(&before), &routes);
         assert!(text.starts_with("hello is active (nothing had to change)"));

@@ -1,7 +1,14 @@
+use std::time::Duration;
+
 use clap::{Args as ClapArgs, ValueEnum};
+use tokio::time::timeout;
+use warren_client::Client;
 use warren_model::Account;
 
 use super::{connection::Connection, failure::Failure, output::Output};
+
+/// How long the server may take to say that it is there.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,8 +36,9 @@ enum Shell {
     Fish,
 }
 
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     let chosen = args.connection.chosen()?;
+    warn(&chosen.server).await;
     let region = Account::default().region;
     let variables = [
         ("AWS_ENDPOINT_URL", chosen.server.as_str()),
@@ -47,6 +55,19 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         let lines = variables.map(|(name, value)| assignment(args.shell, name, value));
         lines.concat()
     })
+}
+
+/// Says so where nobody serves: a server may be started later, or elsewhere.
+async fn warn(server: &str) {
+    let asked = async { Client::new(server, None)?.health().await };
+    let why = match timeout(PATIENCE, asked).await {
+        Ok(Ok(_)) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("{server} does not answer"),
+    };
+    eprintln!(
+        "warning: {why}. The variables are for {server} all the same; --server or WARREN_SERVER names another."
+    );
 }
 
 fn assignment(shell: Shell, name: &str, value: &str) -> String {

@@ -64,11 +64,11 @@ pub(super) struct FunctionFlags {
     /// Isolation (`warren engines` lists them)
     #[arg(long, value_name = "NAME")]
     engine: Option<String>,
-    /// What it may reach: none, or internet (no private network, no host, no metadata address) [default: internet where the server's machine can enforce it]
+    /// What it may reach: none, internet (no private network, no host, no metadata address), or allow (what --allow names) [default: internet where the server's machine can enforce it]
     #[arg(long, value_name = "POLICY")]
     network: Option<String>,
     /// A destination that it may reach, and nothing else: ADDRESS:PORT, ADDRESS/BITS:PORT, [IPV6]:PORT, NAME:PORT, host:PORT (the server's machine, as host.warren.internal), container:NAME:PORT or network:NAME:PORT (Docker's); repeatable
-    #[arg(long = "allow", value_name = "DESTINATION", conflicts_with = "network")]
+    #[arg(long = "allow", value_name = "DESTINATION", value_parser = parse_destination)]
     allow: Vec<String>,
     /// Free text
     #[arg(long, value_name = "TEXT")]
@@ -104,7 +104,7 @@ impl FunctionFlags {
             ephemeral_storage_mb: self.storage,
             environment: self.environment()?,
             engine: self.engine.clone(),
-            network: self.network(),
+            network: self.network()?,
             description: self.description.clone(),
             tags: (!self.tags.is_empty()).then(|| self.tags.iter().cloned().collect()),
             routes: self.routes()?,
@@ -116,10 +116,28 @@ impl FunctionFlags {
         })
     }
 
-    fn network(&self) -> Option<String> {
-        match self.allow.is_empty() {
-            true => self.network.clone(),
-            false => Some(format!("allow:{}", self.allow.join(" "))),
+    fn network(&self) -> Result<Option<String>, Failure> {
+        let example =
+            "such as --allow db.internal:5432 or --allow host:5432 (the server's machine)";
+        match (self.network.as_deref(), self.allow.is_empty()) {
+            (None | Some("allow"), false) => Ok(Some(format!("allow:{}", self.allow.join(" ")))),
+            (Some("allow" | "allow:"), true) => Err(Failure::usage(format!(
+                "--network allow opens nothing by itself: name at least one destination, {example}"
+            ))),
+            (Some(policy), false) => Err(Failure::usage(format!(
+                "--network {policy} and --allow can't stand together: what --allow names is all that the function may reach"
+            ))
+            .hint(format!(
+                "Leave out --network to reach what --allow names and nothing else, or leave out --allow to keep '{policy}'."
+            ))),
+            (Some(policy), true)
+                if !["none", "internet"].contains(&policy) && !policy.starts_with("allow:") =>
+            {
+                Err(Failure::usage(format!(
+                    "--network {policy} is not known: write --network none, --network internet, or destinations, {example}"
+                )))
+            }
+            (policy, true) => Ok(policy.map(str::to_owned)),
         }
     }
 
@@ -178,6 +196,10 @@ fn check_name(name: &str) -> Result<(), String> {
             Err("the name is reserved for the runtime; choose another".to_owned())
         }
     }
+}
+
+fn parse_destination(text: &str) -> Result<String, String> {
+    warren_network::check_destination(text).map(|()| text.to_owned())
 }
 
 fn parse_timeout(text: &str) -> Result<i64, String> {
@@ -312,6 +334,48 @@ mod tests {
         let spec = flags.spec().unwrap();
         assert_eq!(spec.routes, Some(Vec::new()));
         assert_eq!(spec.reserved_concurrency, Some(None));
+    }
+
+    #[test]
+    fn a_policy_that_says_two_things_or_none_is_refused_by_its_flag() {
+        let network = |network: Option<&str>, allow: &[&str]| {
+            let flags = FunctionFlags {
+                network: network.map(str::to_owned),
+                allow: allow.iter().map(|one| (*one).to_owned()).collect(),
+                ..FunctionFlags::default()
+            };
+            flags
+                .spec()
+                .map(|spec| spec.network)
+                .map_err(|failure| failure.text())
+        };
+        let one = ["host:1"];
+        for (policy, allow, found) in [
+            (None, &[][..], None),
+            (Some("none"), &[], Some("none")),
+            (None, &one, Some("allow:host:1")),
+            (Some("allow"), &one, Some("allow:host:1")),
+            (Some("allow:host:1"), &[], Some("allow:host:1")),
+        ] {
+            assert_eq!(network(policy, allow), Ok(found.map(str::to_owned)));
+        }
+        for (policy, allow, words) in [
+            ("allow", &[][..], "--network allow opens nothing by itself"),
+            (
+                "internet",
+                &one,
+                "--network internet and --allow can't stand together",
+            ),
+            ("lan", &[], "--network lan is not known"),
+        ] {
+            let text = network(Some(policy), allow).unwrap_err();
+            assert!(text.contains(words) && text.contains("--allow"), "{text}");
+        }
+        assert!(
+            parse_destination("10.0.0.1")
+                .unwrap_err()
+                .contains("has no port")
+        );
     }
 
     #[test]

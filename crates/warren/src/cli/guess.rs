@@ -5,7 +5,8 @@ use warren_model::native::Runtime;
 use super::{failure::Failure, source::RootFile};
 
 /// A language, by the endings of its files.
-const FAMILIES: [(&str, &[&str]); 2] = [("python", &[".py"]), ("nodejs", &[".mjs", ".js", ".cjs"])];
+pub(super) const FAMILIES: [(&str, &[&str]); 2] =
+    [("python", &[".py"]), ("nodejs", &[".mjs", ".js", ".cjs"])];
 /// Names of functions that people give their handlers.
 const HANDLERS: [&str; 2] = ["handler", "lambda_handler"];
 

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// '-' reads the event from the standard input
     #[arg(value_name = "-", value_parser = ["-"], hide_possible_values = true, conflicts_with_all = ["data", "file"])]
     input: Option<String>,
-    /// The event, as JSON [default: {}]
+    /// The event itself, as JSON [default: {}]
     #[arg(short, long, value_name = "JSON", conflicts_with = "file")]
     data: Option<String>,
     /// File with the event
@@ -105,7 +105,19 @@ fn payload(args: &Args) -> Result<Bytes, Failure> {
     let path = match (&args.input, &args.file, &args.data) {
         (Some(_), ..) => Path::new("-"),
         (_, Some(file), _) => file,
-        (.., Some(data)) => return Ok(Bytes::from(data.clone())),
+        (.., Some(data)) => {
+            // As curl and the aws CLI name files; no JSON begins so.
+            let file = ["@", "fileb://", "file://"]
+                .into_iter()
+                .find_map(|sign| data.strip_prefix(sign));
+            return match file {
+                Some(file) => Err(Failure::usage(format!(
+                    "--data {data} is no JSON; --data has the event itself"
+                ))
+                .hint(format!("--file {file} reads the event from that file."))),
+                None => Ok(Bytes::from(data.clone())),
+            };
+        }
         (None, None, None) => return Ok(Bytes::new()),
     };
     read(path)

@@ -70,7 +70,6 @@ pub(crate) enum Command {
 /// Runs a command to its exit status: 0, 1 (failed) or 2 (usage).
 pub(crate) fn run(command: Command) -> ExitCode {
     let outcome = match command {
-        Command::Env(args) => env::run(&args),
         Command::Completions(args) => completions::run(&args),
         other => tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -97,7 +96,7 @@ async fn ask(command: Command) -> Result<(), Failure> {
         Command::Runtimes(args) => runtimes::run(&args).await,
         Command::Engines(args) => engines::run(&args).await,
         Command::Doctor(args) => doctor::run(&args).await,
-        Command::Env(args) => env::run(&args),
+        Command::Env(args) => env::run(&args).await,
         Command::Completions(args) => completions::run(&args),
     }
 }

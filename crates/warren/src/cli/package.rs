@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use warren_package::PackedFolder;
+use warren_model::native::Runtime;
+use warren_package::{PackedFolder, accelerators};
 
-use super::source::{RootFile, Source};
+use super::{
+    guess::FAMILIES,
+    source::{RootFile, Source},
+};
 
 /// How much was packed, and what was left out.
 pub(super) fn packed(folder: &PackedFolder) -> String {
@@ -39,8 +43,8 @@ pub(super) fn packed(folder: &PackedFolder) -> String {
     text + "."
 }
 
-/// What its owner may not have meant. `family` is that of the runtime, if it is known.
-pub(super) fn warnings(source: &Source, family: Option<&str>, handler: &str) -> Vec<String> {
+/// What its owner may not have meant. `runtime` is what really runs, if it is known.
+pub(super) fn warnings(source: &Source, runtime: Option<&Runtime>) -> Vec<String> {
     let mut warnings = Vec::new();
     let is_env = |name: &&String| name.rsplit('/').next() == Some(".env");
     if let Some(name) = source.names.iter().find(is_env) {
@@ -48,20 +52,68 @@ pub(super) fn warnings(source: &Source, family: Option<&str>, handler: &str) -> 
             "{name} is in the package, with whatever secrets it has; --env-file gives a function its variables without that."
         ));
     }
-    warnings.extend(match family {
-        Some("provided") => bootstrap(source),
-        Some("python") => python(&source.names, handler),
-        Some("nodejs") => nodejs(&source.names, handler),
-        _ => None,
+    let others = runtime.map_or_else(Vec::new, |runtime| {
+        accelerators(source.names.iter().map(String::as_str), &runtime.id)
     });
+    if let (Some(runtime), Some((entry, version))) = (runtime, others.first()) {
+        let more = match others.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more)"),
+        };
+        let runs = runtime.id.trim_start_matches("python");
+        warnings.push(format!(
+            "{entry}{more} is built for Python {version} and is not used on Python {runs}: its package goes on without it, slower. Install it for here: pip install --platform manylinux2014_{} --python-version {runs} --only-binary=:all: --target . PACKAGE",
+            std::env::consts::ARCH
+        ));
+    }
     warnings
+}
+
+/// Why every call will fail, if that can be seen in the package: what the runtime starts is not there.
+pub(super) fn broken(source: &Source, runtime: Option<&Runtime>, handler: &str) -> Option<String> {
+    let fault = match runtime?.family.as_str() {
+        "provided" => bootstrap(source),
+        "python" => python(&source.names, handler),
+        "nodejs" => nodejs(&source.names, handler),
+        _ => None,
+    }?;
+    Some(format!("{fault}{}", other_language(source, runtime?)))
+}
+
+/// That the files are of another language than the runtime, if none is of its own.
+fn other_language(source: &Source, runtime: &Runtime) -> String {
+    let has = |endings: &[&str]| {
+        let is_one = |name: &&String| endings.iter().any(|end| name.ends_with(end));
+        source.names.iter().find(is_one)
+    };
+    let own = FAMILIES
+        .iter()
+        .find(|(family, _)| *family == runtime.family);
+    if own.is_some_and(|(_, endings)| has(endings).is_some()) {
+        return String::new();
+    }
+    let other = FAMILIES
+        .iter()
+        .filter(|(family, _)| *family != runtime.family)
+        .find_map(|(family, endings)| Some((family, has(endings)?)));
+    match other {
+        Some((family, file)) => format!(
+            " {file} is {}, and {} is not: choose a {family} runtime with --runtime (`warren runtimes` lists them).",
+            match *family {
+                "python" => "Python",
+                _ => "JavaScript",
+            },
+            runtime.id
+        ),
+        None => String::new(),
+    }
 }
 
 fn bootstrap(source: &Source) -> Option<String> {
     let is_it = |file: &&RootFile| file.name == "bootstrap";
     match source.files.iter().find(is_it) {
         Some(file) if file.executable => None,
-        Some(_) => Some("bootstrap is not executable: chmod +x bootstrap".to_owned()),
+        Some(_) => Some("bootstrap is not executable: chmod +x bootstrap.".to_owned()),
         // A link that the files at the top don't have.
         None if source.names.contains("bootstrap") => None,
         None => Some(
@@ -137,7 +189,22 @@ mod tests {
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             packed: None,
         };
-        warnings(&source, Some(family), handler).join("|")
+        let runtime = Runtime {
+            id: match family {
+                "python" => "python3.13".to_owned(),
+                other => other.to_owned(),
+            },
+            title: String::new(),
+            family: family.to_owned(),
+            stands_in_for: Vec::new(),
+            example_handler: String::new(),
+            built: true,
+            size_mb: 0,
+            download_mb: 0,
+        };
+        let mut all = warnings(&source, Some(&runtime));
+        all.extend(broken(&source, Some(&runtime), handler));
+        all.join("|")
     }
 
     #[test]
@@ -176,6 +243,24 @@ mod tests {
             (&["index.js"], "nodejs", "index", "such as index.handler."),
             (&["main"], "provided", "x", "no file 'bootstrap'"),
             (&["bootstrap"], "provided", "x", "chmod +x bootstrap"),
+            (
+                &["index.js"],
+                "python",
+                "app.handler",
+                "no app.py. index.js is JavaScript, and python3.13 is not: choose a nodejs runtime",
+            ),
+            (
+                &["app.py"],
+                "nodejs",
+                "index.handler",
+                "app.py is Python, and nodejs is not: choose a python runtime",
+            ),
+            (
+                &["app.py", "yaml/_yaml.cpython-311-x86_64-linux-gnu.so"],
+                "python",
+                "app.handler",
+                "yaml/_yaml.cpython-311-x86_64-linux-gnu.so is built for Python 3.11 and is not used on Python 3.13",
+            ),
             (
                 &["app.py", "a/.env"],
                 "python",

@@ -73,6 +73,10 @@ impl Source {
             let names = BTreeSet::from([file.name.clone()]);
             (zip, vec![file], names)
         };
+        // Before it is sent: a server reads little more than that.
+        if let Some(error) = warren_package::oversize(&zip, &warren_package::Limits::default()) {
+            return Err(Failure::failed(error.to_string()));
+        }
         Ok(Self {
             name,
             zip,

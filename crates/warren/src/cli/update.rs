@@ -44,6 +44,7 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         changed.function = wait::settled(&client, changed.function).await?;
         wait::check(&changed.function)?;
     }
+    deployed::warn(&changed);
     let routes = RoutesAddress::ask(&client).await?;
     args.output.print(&changed, |changed| {
         deployed::text(changed, Some(&before), &routes)
