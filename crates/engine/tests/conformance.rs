@@ -253,6 +253,7 @@ async fn an_agent_that_ends_is_not_waited_for(bench: Bench) {
         assert!(begin.elapsed() < bench.spec.start_limit / 4);
     }
     bench.assert_empty();
+    assert_eq!(bench.engine.reap(&HashSet::new()).await.unwrap(), 0);
 }
 
 /// Whoever looks at the host finds what the sandbox says of itself.
@@ -289,6 +290,7 @@ async fn evidence_is_on_the_host(bench: Bench) {
     }
     sandbox.kill().await.unwrap();
     bench.assert_empty();
+    assert_eq!(bench.engine.reap(&HashSet::new()).await.unwrap(), 0);
 }
 
 /// Starts and kills, four at a time.

@@ -30,7 +30,7 @@ pub use self::daemon::probe;
 use crate::{
     Capabilities, Engine, EngineError, Owner, Refusal, Sandbox, SandboxSpec, Unavailable, Usage,
     host::{Host, Instance},
-    removal::remove_later,
+    removal::unless_failed,
 };
 
 /// Containers of one daemon.
@@ -118,19 +118,11 @@ impl Engine for DockerEngine {
             container: OnceLock::new(),
             killed: Mutex::new(false),
         });
-        match self.launch(&sandbox, &spec).await {
-            Ok(()) => {
-                self.settle();
-                Ok(sandbox)
-            }
-            Err(error) => {
-                if let Err(left) = sandbox.kill().await {
-                    tracing::warn!(instance = %spec.instance, error = %left, "a failed start could not be cleaned up yet");
-                    tokio::spawn(remove_later(sandbox));
-                }
-                Err(error)
-            }
+        let started = self.launch(&sandbox, &spec).await;
+        if started.is_ok() {
+            self.settle();
         }
+        unless_failed(sandbox, started).await
     }
 
     async fn reap(&self, keep: &HashSet<InstanceId>) -> Result<usize, EngineError> {
@@ -217,15 +209,7 @@ impl DockerEngine {
             State::Ended(state) => return Err(sandbox.agent_ended(state)),
         };
         sandbox.pid.get_or_init(|| pid);
-        sandbox
-            .instance
-            .found(
-                self.host.network(),
-                &spec.network,
-                pid,
-                spec.refused.clone(),
-            )
-            .await
+        sandbox.instance.found(&self.host, spec, pid).await
     }
 }
 

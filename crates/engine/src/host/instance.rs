@@ -7,12 +7,11 @@ use std::{
     sync::OnceLock,
 };
 
-use tokio::sync::mpsc::UnboundedSender;
-use warren_model::{InstanceId, NetworkPolicy};
-use warren_network::{Attachment, Network, Refused};
+use warren_model::InstanceId;
+use warren_network::Attachment;
 
-use super::{cgroup::Cgroup, channel::Channel, mounts};
-use crate::{EngineError, Usage};
+use super::{Host, cgroup::Cgroup, channel::Channel, mounts};
+use crate::{EngineError, SandboxSpec, Usage};
 
 /// `RUN/<instance>/`, with `channel/`, `disk.img` and `tmp/` in it, and what goes with it. Dropping it removes nothing: [`remove`](Self::remove) does.
 pub struct Instance {
@@ -66,12 +65,13 @@ impl Instance {
     /// Connects it to what its policy allows and finds its cgroup; `pid` is its agent, which waits for its claim meanwhile: the function's code runs after it.
     pub(crate) async fn found(
         &self,
-        network: &Network,
-        policy: &NetworkPolicy,
+        host: &Host,
+        spec: &SandboxSpec,
         pid: u32,
-        refused: UnboundedSender<Refused>,
     ) -> Result<(), EngineError> {
-        let attached = network.attach(policy, pid, refused);
+        let attached = host
+            .network()
+            .attach(&spec.network, pid, spec.refused.clone());
         if let Some(attachment) = attached.await.map_err(EngineError::Network)? {
             let _ = self.attachment.set(attachment);
         }

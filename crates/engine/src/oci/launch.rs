@@ -71,15 +71,7 @@ impl<R: Runtime + 'static> OciEngine<R> {
                 EngineError::host("read", &file)(other(error))
             })?;
         sandbox.started(pid)?;
-        sandbox
-            .instance()
-            .found(
-                self.host.network(),
-                &spec.network,
-                pid,
-                spec.refused.clone(),
-            )
-            .await
+        sandbox.instance().found(&self.host, spec, pid).await
     }
 
     /// Makes everything that the program needs; answers where the sandbox's output goes. Blocking.

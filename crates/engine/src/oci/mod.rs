@@ -31,7 +31,7 @@ use self::{roots::Roots, sandbox::OciSandbox};
 use crate::{
     Capabilities, Engine, EngineError, Owner, Refusal, Sandbox, SandboxSpec, Unavailable,
     host::{Host, cgroup::Slice},
-    removal::remove_later,
+    removal::unless_failed,
 };
 
 /// What one OCI runtime does in its own way.
@@ -142,16 +142,8 @@ impl<R: Runtime + 'static> Engine for OciEngine<R> {
             first_id,
             Arc::clone(&self.host),
         ));
-        match self.launch(&program, &sandbox, &spec).await {
-            Ok(()) => Ok(sandbox),
-            Err(error) => {
-                if let Err(left) = sandbox.kill().await {
-                    tracing::warn!(instance = %spec.instance, error = %left, "a failed start could not be cleaned up yet");
-                    tokio::spawn(remove_later(sandbox));
-                }
-                Err(error)
-            }
-        }
+        let started = self.launch(&program, &sandbox, &spec).await;
+        unless_failed(sandbox, started).await
     }
 
     async fn reap(&self, keep: &HashSet<InstanceId>) -> Result<usize, EngineError> {
