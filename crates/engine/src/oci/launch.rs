@@ -88,12 +88,7 @@ impl<R: Runtime + 'static> OciEngine<R> {
             .slice()?
             .create(&spec.instance, &Limits::of(spec.memory))?;
         let resolv_conf = self.host.network().resolv_conf_of(&spec.network);
-        let shown = inside::shown(
-            spec,
-            instance.channel().folder(),
-            &disk,
-            resolv_conf.as_deref(),
-        );
+        let shown = inside::shown(spec, instance, &disk, resolv_conf.as_deref());
         let mut config = config(&Parts {
             spec,
             owner: &self.owner,

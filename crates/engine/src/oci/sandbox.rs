@@ -13,13 +13,16 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 use tokio::{net::UnixStream, sync::Mutex};
-use warren_model::{EngineName, InstanceId};
+use warren_model::{EngineName, InstanceId, Memory};
 use warren_protocol::StreamKind;
 
 use super::{launch::words, other};
 use crate::{
-    EngineError, Sandbox, SandboxSpec, Usage,
-    host::{Host, Instance, cgroup::Group},
+    EngineError, Sandbox, SandboxSpec, Tenant, Usage,
+    host::{
+        Host, Instance,
+        cgroup::{Group, Limits},
+    },
 };
 
 /// Between looks whether the agent still runs, while it is waited for.
@@ -32,6 +35,8 @@ pub(super) struct OciSandbox {
     /// The agent's binary on the host.
     agent: PathBuf,
     start_limit: Duration,
+    /// What it was started with.
+    memory: Memory,
     /// The first of its user ids, taken from the host's.
     first_id: Option<u32>,
     host: Arc<Host>,
@@ -62,6 +67,7 @@ impl OciSandbox {
             group,
             agent: spec.agent.clone(),
             start_limit: spec.start_limit,
+            memory: spec.memory,
             first_id,
             host,
             init: OnceLock::new(),
@@ -158,6 +164,22 @@ impl Sandbox for OciSandbox {
 
     fn seal(&self) -> Result<(), EngineError> {
         self.instance.channel().seal()
+    }
+
+    async fn claim(&self, tenant: &Tenant) -> Result<(), EngineError> {
+        self.instance.show_code(&tenant.code)?;
+        if tenant.memory != self.memory {
+            self.group.raise(&Limits::of(tenant.memory))?;
+        }
+        Ok(())
+    }
+
+    async fn freeze(&self) -> Result<(), EngineError> {
+        self.instance.freeze()
+    }
+
+    async fn thaw(&self) -> Result<(), EngineError> {
+        self.instance.thaw()
     }
 
     fn usage(&self) -> Option<Usage> {
