@@ -63,12 +63,24 @@ def folder_id(server):
 
 
 def containers(server, function=None):
-    """Containers of a server, of one function if it is named; whatever their state."""
+    """Containers of a server, of one function if it is named, without those that are nobody's yet; whatever their state."""
     labels = [f"warren.server={folder_id(server)}"]
-    if function is not None:
-        labels.append(f"warren.function={function}")
     endpoint = server.settings.get("DOCKER_HOST")
-    return docker("/containers/json", endpoint=endpoint, all=1, filters=json.dumps({"label": labels}))
+    found = docker("/containers/json", endpoint=endpoint, all=1, filters=json.dumps({"label": labels}))
+    return [container for container in found if _is_of(server, container["Labels"]["warren.instance"], function)]
+
+
+def _is_of(server, instance, function):
+    """Whether an instance is a function's, or somebody's if none is named. One without a folder is nobody's any more, and should not be there."""
+    folder = server.folder / "run" / instance
+    if function is None:
+        return not folder.exists() or (folder / "function").exists()
+    return _text(folder / "function") == function
+
+
+def stems(server):
+    """Instances that were started ahead and are nobody's yet."""
+    return [folder.name for folder in server.folder.glob("run/*") if not _is_of(server, folder.name, None)]
 
 
 def agent_pid(sandbox):
@@ -82,11 +94,10 @@ def sandboxes(server, function=None):
     """Instances of a server, of one function if it is named, whatever their engine: Docker's containers, and groups of processes with a bundle."""
     found = containers(server, function)
     for group in groups(server):
-        bundle = server.folder / "run" / group / "config.json"
+        # It may not have a process yet, or none any more.
         with contextlib.suppress(OSError):
-            labels = json.loads(bundle.read_text())["annotations"]
-            if function in (None, labels["warren.function"]):
-                found.append({"instance": group, "pid": int((bundle.parent / "pid").read_text())})
+            if _is_of(server, group, function):
+                found.append({"instance": group, "pid": int((server.folder / "run" / group / "pid").read_text())})
     return found
 
 
@@ -121,8 +132,8 @@ def process_status(pid):
 
 
 def mounts(server):
-    """Mount points below a server's data folder."""
-    return _mounts(f"{server.folder}/")
+    """Mount points below a server's data folder, but the one place for all instances."""
+    return [point for point in _mounts(f"{server.folder}/") if point != f"{server.folder}/run"]
 
 
 def trees(server):
@@ -131,8 +142,12 @@ def trees(server):
 
 
 def _mounts(prefix):
-    points = [line.split(" ")[4] for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines()]
+    points = [line.split(" ")[4] for line in _mount_lines()]
     return [point for point in points if point.startswith(prefix)]
+
+
+def _mount_lines():
+    return pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
 
 
 def loop_devices(server):
@@ -188,17 +203,25 @@ def sandbox_links(server):
 
 
 def leftovers(server):
-    """Everything of a server that is there although no instance should be."""
+    """Everything of a server that is there although no instance should be. One that runs may have stems."""
     ended = server.process is None or server.process.poll() is not None
+    ahead = [] if ended else stems(server)
+
+    def others(names):
+        return [name for name in names if not any(stem in name for stem in ahead)]
+
+    disks = {line.split(" ")[-2] for line in _mount_lines() if any(stem in line for stem in ahead)}
     found = {
         "containers": [container["Names"] for container in containers(server)],
-        "cgroups": groups(server),
-        "mounts": mounts(server),
-        "loop devices": loop_devices(server),
-        "sockets": sockets(server),
-        "instance folders": [path.name for path in server.folder.glob("run/*")],
+        "cgroups": others(groups(server)),
+        "mounts": others(mounts(server)),
+        "loop devices": [device for device in loop_devices(server) if f"/dev/{device}" not in disks],
+        "sockets": others(sockets(server)),
+        "instance folders": others([path.name for path in server.folder.glob("run/*")]),
         "half-written": half_written(server),
-        "links": sandbox_links(server),
+        # Each of those has one at most.
+        "links": sandbox_links(server)[len(ahead) :],
+        "place": _mounts(f"{server.folder}/run") if ended else [],
         # A server that runs has its network and its trees.
         "network": network_parts(server) if ended else [],
         "trees": trees(server) if ended else [],

@@ -14,7 +14,7 @@ use crate::EngineError;
 pub struct SandboxSpec {
     /// Its id.
     pub instance: InstanceId,
-    /// For labels only: whose calls it will serve, if that is known.
+    /// Whose calls it will serve, if that is known; for people who look at the host.
     pub function: Option<String>,
     /// The root file system.
     pub tree: Tree,
@@ -37,6 +37,8 @@ pub struct SandboxSpec {
 /// Whose a sandbox becomes (docs/decisions/0001, point 6).
 #[derive(Debug, Clone)]
 pub struct Tenant {
+    /// Its name; for people who look at the host.
+    pub function: String,
     /// What `/var/task` holds from then on.
     pub code: CodeMount,
     /// Memory limit and processor share.

@@ -121,6 +121,7 @@ async fn bench(name: EngineName) -> Option<Bench> {
         start_limit: Duration::from_secs(60),
     };
     let tenant = Tenant {
+        function: "test".into(),
         code: CodeMount(code),
         memory: Memory::new(256).unwrap(),
     };

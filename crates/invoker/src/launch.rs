@@ -152,6 +152,7 @@ impl Launcher {
     /// What makes a sandbox a function's.
     pub(crate) async fn tenant(&self, version: &Version) -> Result<Tenant, Failure> {
         Ok(Tenant {
+            function: version.function.to_string(),
             code: self.code(version).await?,
             memory: version.config.memory,
         })

@@ -215,7 +215,7 @@ pub struct Claim {
 /// Whose a runtime that was started ahead becomes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Init {
-    /// The whole environment, in place of the one it was started with.
+    /// The whole environment: all that it was started with but [`STANDBY_VARIABLE`], or another value for it.
     pub environment: BTreeMap<String, String>,
     /// The working directory.
     pub directory: String,

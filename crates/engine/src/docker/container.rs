@@ -26,7 +26,6 @@ pub(super) const LABEL_SERVER: &str = "warren.server";
 pub(super) const LABEL_INSTANCE: &str = "warren.instance";
 pub(super) const LABEL_BOOT: &str = "warren.boot";
 const LABEL_NODE: &str = "warren.node";
-const LABEL_FUNCTION: &str = "warren.function";
 
 pub(super) fn name(instance: &InstanceId) -> String {
     format!("warren-{instance}")
@@ -54,17 +53,12 @@ pub(super) fn body(
     disk: &Path,
     resolv_conf: Option<&Path>,
 ) -> ContainerCreateBody {
-    let mut labels = HashMap::from([
+    let labels = HashMap::from([
         (LABEL_SERVER.to_owned(), owner.server.to_string()),
         (LABEL_NODE.to_owned(), owner.node.clone()),
         (LABEL_BOOT.to_owned(), owner.boot.to_string()),
         (LABEL_INSTANCE.to_owned(), spec.instance.to_string()),
     ]);
-    labels.extend(
-        spec.function
-            .clone()
-            .map(|name| (LABEL_FUNCTION.to_owned(), name)),
-    );
     let shown = inside::shown(spec, instance, disk, resolv_conf);
     let mounts = shown.into_iter().map(bind).collect();
     let memory = signed(spec.memory.bytes());

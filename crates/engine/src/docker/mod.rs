@@ -106,8 +106,7 @@ impl Engine for DockerEngine {
 
     async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError> {
         let docker = self.docker()?;
-        let instance =
-            tokio::task::block_in_place(|| self.host.instance(&spec.instance, &spec.network))?;
+        let instance = tokio::task::block_in_place(|| self.host.instance(&spec))?;
         let sandbox = Arc::new(DockerSandbox {
             name: container::name(&spec.instance),
             docker,
@@ -286,7 +285,7 @@ impl Sandbox for DockerSandbox {
     }
 
     async fn claim(&self, tenant: &Tenant) -> Result<(), EngineError> {
-        self.instance.show_code(&tenant.code)?;
+        self.instance.become_of(tenant)?;
         if tenant.memory != self.memory {
             container::limit(&self.docker, &self.name, tenant.memory).await?;
         }

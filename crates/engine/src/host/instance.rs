@@ -17,12 +17,13 @@ use super::{
     channel::Channel,
     mounts,
 };
-use crate::{CodeMount, EngineError, SandboxSpec, Usage};
+use crate::{EngineError, SandboxSpec, Tenant, Usage};
 
-/// Name below the folder.
+/// Names below the folder.
 const TASK: &str = "task";
+const FUNCTION: &str = "function";
 
-/// `RUN/<instance>/`, with `channel/`, `task/` and `tmp/` in it, and what goes with it. Dropping it removes nothing: [`remove`](Self::remove) does.
+/// `RUN/<instance>/`, with `channel/`, `task/`, `tmp/` and, once it is one's, `function` in it, and what goes with it. Dropping it removes nothing: [`remove`](Self::remove) does.
 pub struct Instance {
     id: InstanceId,
     folder: PathBuf,
@@ -38,13 +39,19 @@ pub struct Instance {
 
 impl Instance {
     /// Makes folder and channel; nothing is left of them on an error.
-    pub(super) fn create(run: &Path, id: &InstanceId) -> Result<Self, EngineError> {
+    pub(super) fn create(run: &Path, spec: &SandboxSpec) -> Result<Self, EngineError> {
+        let id = &spec.instance;
         let folder = run.join(id.as_str());
         // Mode 0755 below a folder that is closed: sandboxes get what they need of it by mounts.
         fs::create_dir(&folder).map_err(EngineError::host("create the folder", &folder))?;
         let task = folder.join(TASK);
         let made = fs::create_dir(&task)
             .map_err(EngineError::host("create the folder", &task))
+            .and_then(|()| {
+                spec.function
+                    .as_ref()
+                    .map_or(Ok(()), |name| say(&folder, name))
+            })
             .and_then(|()| Channel::create(&folder, id));
         match made {
             Ok(channel) => Ok(Self {
@@ -86,10 +93,11 @@ impl Instance {
     }
 
     /// Mounts a function's code where the sandbox sees it, read-only. Before anything of a function runs in it. Blocking, some ten microseconds.
-    pub(crate) fn show_code(&self, code: &CodeMount) -> Result<(), EngineError> {
+    pub(crate) fn become_of(&self, tenant: &Tenant) -> Result<(), EngineError> {
+        say(&self.folder, &tenant.function)?;
         let task = self.task();
         let failed = |errno: rustix::io::Errno| EngineError::host("mount", task)(errno.into());
-        mount_bind(&code.0, task).map_err(failed)?;
+        mount_bind(&tenant.code.0, task).map_err(failed)?;
         let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
         mount_remount(task, flags, "").map_err(failed)
     }
@@ -153,6 +161,12 @@ impl Instance {
             .await
             .map_err(|error| EngineError::host("remove", &self.folder)(io::Error::other(error)))?
     }
+}
+
+/// Whose it is, for people who look at the host: labels can't change.
+fn say(folder: &Path, function: &str) -> Result<(), EngineError> {
+    let file = folder.join(FUNCTION);
+    fs::write(&file, function).map_err(EngineError::host("write", &file))
 }
 
 /// Removes the folders of instances that are not kept, mounts and loop devices with them.

@@ -16,7 +16,7 @@ use warren_network::{Network, NetworkError};
 
 pub use self::instance::Instance;
 use self::{disk::Disks, ids::Ids};
-use crate::{EngineError, Refusal};
+use crate::{EngineError, Refusal, SandboxSpec};
 
 /// Of the place for folders of instances. Each has a bundle and what its program says, some tens of kilobytes; mode 0755 below a folder that is closed.
 const RUN_OPTIONS: &CStr = c"size=1g,mode=0755";
@@ -97,15 +97,11 @@ impl Host {
 
     /// The folder of an instance with its channel; nothing is left of it on an error. A function that asks for a network that can't be enforced never
     /// starts. Blocking, about a millisecond.
-    pub(crate) fn instance(
-        &self,
-        id: &InstanceId,
-        policy: &NetworkPolicy,
-    ) -> Result<Instance, EngineError> {
+    pub(crate) fn instance(&self, spec: &SandboxSpec) -> Result<Instance, EngineError> {
         self.network
-            .enforces(policy)
+            .enforces(&spec.network)
             .map_err(|reason| EngineError::Network(NetworkError::Refused(reason)))?;
-        Instance::create(&self.run, id)
+        Instance::create(&self.run, spec)
     }
 
     /// Makes the `/tmp` of an instance and answers where it is. Blocking, some ten milliseconds.

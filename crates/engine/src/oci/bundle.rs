@@ -84,7 +84,6 @@ pub(crate) fn config(parts: &Parts<'_>) -> Value {
             "warren.node": parts.owner.node,
             "warren.boot": parts.owner.boot.to_string(),
             "warren.instance": parts.spec.instance,
-            "warren.function": parts.spec.function.as_deref().unwrap_or_default(),
         },
         "linux": {
             "namespaces": namespaces,

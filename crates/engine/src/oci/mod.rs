@@ -127,7 +127,7 @@ impl<R: Runtime + 'static> Engine for OciEngine<R> {
         let program = Program::find(R::PROGRAMS).map_err(EngineError::Unavailable)?;
         let group = self.slice()?.group(&spec.instance);
         let first_id = user_namespaces().then(|| self.host.ids().take()).flatten();
-        let instance = match block_in_place(|| self.host.instance(&spec.instance, &spec.network)) {
+        let instance = match block_in_place(|| self.host.instance(&spec)) {
             Ok(instance) => instance,
             Err(error) => {
                 first_id.inspect(|first| self.host.ids().give_back(*first));

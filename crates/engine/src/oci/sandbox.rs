@@ -167,7 +167,7 @@ impl Sandbox for OciSandbox {
     }
 
     async fn claim(&self, tenant: &Tenant) -> Result<(), EngineError> {
-        self.instance.show_code(&tenant.code)?;
+        self.instance.become_of(tenant)?;
         if tenant.memory != self.memory {
             self.group.raise(&Limits::of(tenant.memory))?;
         }

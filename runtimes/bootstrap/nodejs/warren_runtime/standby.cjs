@@ -12,11 +12,8 @@ async function wait(stream) {
     return;
   }
   const { environment, directory } = JSON.parse(await stream.standby());
-  for (const name of Object.keys(process.env)) {
-    if (!(name in environment)) {
-      delete process.env[name];
-    }
-  }
+  // All else that it was started with is in the function's as well.
+  delete process.env[VARIABLE];
   Object.assign(process.env, environment);
   // The folder of before lies under the one that holds the code now.
   process.chdir(directory);

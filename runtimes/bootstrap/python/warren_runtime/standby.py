@@ -17,9 +17,8 @@ def wait(stream):
     if payload is None:
         sys.exit(0)
     init = json.loads(payload)
-    environment = init["environment"]
-    for name in os.environ.keys() - environment.keys():
-        del os.environ[name]
-    os.environ.update(environment)
+    # All else that it was started with is in the function's as well, and what the interpreter has added stays.
+    del os.environ[VARIABLE]
+    os.environ.update(init["environment"])
     # The folder of before lies under the one that holds the code now.
     os.chdir(init["directory"])

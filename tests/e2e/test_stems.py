@@ -1,0 +1,321 @@
+"""Sandboxes that are started ahead: a call takes one, it becomes its function's alone, and shows nothing of any other; instances that idle are frozen."""
+
+import os
+import pathlib
+import signal
+import time
+
+import pytest
+
+from calls import answer_of, many_callers, wait_until
+from functions import deploy, fresh_name, wait, zip_of
+from host_view import agent_pid, identity, leftovers, sandboxes, stems
+from server import Warren
+
+ENGINES = [name for name in os.environ.get("WARREN_TEST_ENGINES", "docker,runc").split(",") if name]
+FREEZE_S = 2
+LANGUAGES = ["python3.13", "nodejs20.x"]
+
+# All that a function can learn of where it is: its environment, its files, other processes, mounts.
+LOOK = {
+    "python3.13": (
+        "app.py",
+        """
+import os, pathlib, time
+
+def read(path):
+    try:
+        return pathlib.Path(path).read_bytes().decode(errors="replace").replace("\\0", "\\n")
+    except OSError as error:
+        return str(error)
+
+def handler(event, context):
+    if "fill" in event:
+        kept = b"x" * (event["fill"] << 20)
+        return len(kept)
+    if "clock" in event:
+        return time.process_time()
+    processes = [name for name in os.listdir("/proc") if name.isdigit()]
+    files = [os.path.join(folder, name) for place in ("/var/task", "/tmp", "/run", "/home", "/root", "/opt", "/dev/shm")
+             for folder, _folders, names in os.walk(place) for name in names]
+    return {
+        "environment": dict(os.environ),
+        "beginning": {number: read(f"/proc/{number}/environ") for number in processes},
+        "commands": {number: read(f"/proc/{number}/cmdline") for number in processes},
+        "files": {name: read(name)[:10000] for name in files if not name.startswith("/dev/shm/")},
+        "mounts": read("/proc/self/mountinfo"),
+        "folder": os.getcwd(),
+        "listed": sorted(os.listdir(".")),
+        "name": context.function_name,
+        "memory": context.memory_limit_in_mb,
+    }
+""",
+        "app.handler",
+    ),
+    "nodejs20.x": (
+        "index.js",
+        """
+const fs = require('node:fs');
+const path = require('node:path');
+
+function read(file) {
+  try {
+    return fs.readFileSync(file, 'utf8').replaceAll('\\0', '\\n');
+  } catch (error) {
+    return String(error);
+  }
+}
+
+function walk(folder) {
+  let entries = [];
+  try {
+    entries = fs.readdirSync(folder, { withFileTypes: true });
+  } catch {}
+  return entries.flatMap((entry) => {
+    const name = path.join(folder, entry.name);
+    return entry.isDirectory() ? walk(name) : entry.isFile() ? [name] : [];
+  });
+}
+
+exports.handler = async (event, context) => {
+  if ('fill' in event) {
+    return Buffer.alloc(event.fill << 20, 1).length;
+  }
+  const processes = fs.readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name));
+  const of = (name) => Object.fromEntries(processes.map((number) => [number, read(`/proc/${number}/${name}`)]));
+  return {
+    environment: { ...process.env },
+    beginning: of('environ'),
+    commands: of('cmdline'),
+    files: Object.fromEntries(['/var/task', '/tmp', '/run', '/home', '/root', '/opt'].flatMap(walk).map((name) => [name, read(name).slice(0, 10000)])),
+    mounts: read('/proc/self/mountinfo'),
+    folder: process.cwd(),
+    listed: fs.readdirSync('.').sort(),
+    name: context.functionName,
+    memory: context.memoryLimitInMB,
+  };
+};
+""",
+        "index.handler",
+    ),
+}
+
+
+def deploy_look(client, engine, runtime, secret="", **overrides):
+    file, source, handler = LOOK[runtime]
+    comment = "#" if file.endswith(".py") else "//"
+    request = {
+        "Runtime": runtime,
+        "Handler": handler,
+        "Code": {"ZipFile": zip_of(f"{comment} {secret}\n{source}", file)},
+        "Tags": {"warren:engine": engine},
+        "Environment": {"Variables": {"SECRET": secret}},
+    }
+    return deploy(client, "", fresh_name(f"look-{engine}"), **{**request, **overrides})
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def warren(tmp_path_factory, engine):
+    server = Warren(
+        tmp_path_factory.mktemp("stems") / "data", WARREN_STEM_MEMORY_MB="400", WARREN_FREEZE_S=str(FREEZE_S)
+    )
+    server.start()
+    yield server
+    server.stop()
+    assert leftovers(server) == {}
+
+
+@pytest.fixture(scope="module")
+def client(warren):
+    return many_callers(warren)
+
+
+def first_call(warren, client, name, event=None):
+    """The first call of a function when a stem waits for it; it must have been claimed."""
+    waiting = set(wait_until(lambda: stems(warren), 60, "a stem waits"))
+    # Started is not yet ready.
+    time.sleep(0.5)
+    waiting |= set(stems(warren))
+    answer = answer_of(client, name, event or {})
+    (sandbox,) = sandboxes(warren, name)
+    assert instance_of(sandbox) in waiting, (sandbox, waiting)
+    return answer
+
+
+def instance_of(sandbox):
+    return sandbox["Labels"]["warren.instance"] if "Labels" in sandbox else sandbox["instance"]
+
+
+@pytest.mark.parametrize("runtime", LANGUAGES)
+def test_a_call_claims_what_waits_and_sees_nothing_of_others(warren, client, engine, runtime):
+    """Two functions with secrets in code, environment and memory; neither finds the other's anywhere it can look."""
+    secrets = ["mangrove-4711", "tamarind-0815"]
+    names = [deploy_look(client, engine, runtime, secret, MemorySize=128 + 64 * at) for at, secret in enumerate(secrets)]
+    for at, name in enumerate(names):
+        seen = first_call(warren, client, name)
+        own, other = secrets[at], secrets[1 - at]
+        assert seen["name"] == name and seen["environment"]["SECRET"] == own
+        assert str(seen["memory"]) == str(128 + 64 * at)
+        assert seen["folder"] == "/var/task" and seen["listed"] == [LOOK[runtime][0]]
+        text = str(seen)
+        assert own in text
+        assert other not in text and names[1 - at] not in text, text
+        # Nothing tells that it was started ahead.
+        assert "WARREN_STANDBY" not in seen["environment"]
+    (first,), (second,) = (sandboxes(warren, name) for name in names)
+    assert identity(first) != identity(second)
+
+
+@pytest.mark.parametrize("runtime", LANGUAGES)
+def test_the_environment_is_that_of_a_cold_start(warren, client, engine, runtime, tmp_path):
+    """Claimed and started cold, a function sees the same variables; those that act at exec act."""
+    variables = {"SECRET": "same", "COLOUR": "green", "PATH": "/opt/own:/usr/bin:/bin"}
+    name = deploy_look(client, engine, runtime, "same", Environment={"Variables": variables})
+    claimed = first_call(warren, client, name)["environment"]
+    cold_server = Warren(tmp_path / "data", WARREN_STEM_MEMORY_MB="0")
+    cold_server.start()
+    try:
+        other = many_callers(cold_server)
+        twin = deploy_look(other, engine, runtime, "same", Environment={"Variables": variables})
+        cold = answer_of(other, twin, {})["environment"]
+        assert stems(cold_server) == []
+    finally:
+        cold_server.stop()
+    own = {"AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_FUNCTION_NAME", "_X_AMZN_TRACE_ID"}
+    assert {k: v for k, v in claimed.items() if k not in own} == {k: v for k, v in cold.items() if k not in own}
+    assert claimed.keys() == cold.keys()
+
+
+def test_variables_that_act_at_exec_act(warren, client, engine):
+    source = "import sys, time\ndef handler(event, context):\n    return [sys.flags.optimize, time.tzname[0], '/var/task/lib' in sys.path]\n"
+    variables = {"PYTHONOPTIMIZE": "1", "TZ": "Asia/Tokyo", "PYTHONPATH": "/var/task/lib"}
+    name = fresh_name("exec")
+    deploy(
+        client,
+        source,
+        name,
+        Runtime="python3.13",
+        Tags={"warren:engine": engine},
+        Environment={"Variables": variables},
+    )
+    optimized, zone, own_path = first_call(warren, client, name)
+    assert (optimized, own_path) == (1, True)
+    assert zone in ("JST", "Asia"), zone
+
+
+def test_memory_is_the_function_s(warren, client, engine):
+    """What was started with 128 MB holds 300 in a function that has 512, and no more than 128 in one that has that."""
+    large = deploy_look(client, engine, "python3.13", MemorySize=512)
+    assert first_call(warren, client, large, {"fill": 300}) == 300 << 20
+    small = deploy_look(client, engine, "python3.13", MemorySize=128)
+    first_call(warren, client, small)
+    answer = client.invoke(FunctionName=small, Payload=b'{"fill": 300}')
+    assert answer["FunctionError"] == "Unhandled" and b"signal: killed" in answer["Payload"].read()
+
+
+def test_an_update_of_the_code_is_seen_at_once(warren, client, engine):
+    name = deploy(client, "def handler(e, c):\n    return 1\n", fresh_name("update"), Tags={"warren:engine": engine})
+    assert first_call(warren, client, name) == 1
+    client.update_function_code(FunctionName=name, ZipFile=zip_of("def handler(e, c):\n    return 2\n"))
+    wait(client, "function_updated_v2", name)
+    assert answer_of(client, name, {}) == 2
+
+
+def test_a_stem_that_dies_is_replaced_and_never_given_out(warren, client, engine):
+    name = deploy_look(client, engine, "python3.13")
+    waiting = wait_until(lambda: stems(warren), 60, "a stem waits")
+    time.sleep(1)
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes()
+            environment = (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if b"bootstrap.py" in command and b"WARREN_STANDBY=1" in environment and is_below(warren, process.name):
+            os.kill(int(process.name), signal.SIGKILL)
+    assert answer_of(client, name, {})["name"] == name
+    wait_until(lambda: set(stems(warren)) - set(waiting), 60, "another stem waits")
+
+
+def is_below(warren, pid):
+    """Whether a process is in an instance of the server."""
+    cgroup = pathlib.Path(f"/proc/{pid}/cgroup").read_text()
+    if any(stem in cgroup for stem in stems(warren)):
+        return True
+    # Docker's groups have the container's name.
+    mounts = pathlib.Path(f"/proc/{pid}/mountinfo").read_text()
+    return any(stem in mounts for stem in stems(warren))
+
+
+def test_an_idle_instance_is_frozen_and_thaws_for_its_call(warren, client, engine):
+    """Frozen, all of it stands still: a thread that would count on does not; its call comes as quickly as before, and it can be ended."""
+    source = """
+import threading, time
+count = 0
+def on():
+    global count
+    while True:
+        count += 1
+        time.sleep(0.005)
+threading.Thread(target=on, daemon=True).start()
+def handler(event, context):
+    return count
+"""
+    name = deploy(client, source, fresh_name("freeze"), Runtime="python3.13", Tags={"warren:engine": engine})
+    before = answer_of(client, name, {})
+    time.sleep(1)
+    running = answer_of(client, name, {})
+    # It counts while it is not frozen.
+    assert running > before + 20
+    (sandbox,) = sandboxes(warren, name)
+    time.sleep(FREEZE_S + 1)
+    ticks = cpu_ticks(sandbox)
+    time.sleep(3)
+    assert cpu_ticks(sandbox) == ticks
+    after = answer_of(client, name, {})
+    assert running < after < running + (FREEZE_S + 2) * 200
+    assert identity(sandbox) == identity(sandboxes(warren, name)[0])
+    time.sleep(FREEZE_S + 1)
+    client.delete_function(FunctionName=name)
+    wait_until(lambda: not sandboxes(warren, name), 30, "a frozen instance is removed")
+
+
+def cpu_ticks(sandbox):
+    """Processor time of the group of a sandbox, in nanoseconds or, version 2, microseconds."""
+    lines = pathlib.Path(f"/proc/{agent_pid(sandbox)}/cgroup").read_text().splitlines()
+    paths = {controllers: path for _number, controllers, path in (line.split(":", 2) for line in lines)}
+    for controllers, path in paths.items():
+        if "cpuacct" in controllers.split(","):
+            return int(pathlib.Path(f"/sys/fs/cgroup/cpuacct{path}/cpuacct.usage").read_text())
+    stat = pathlib.Path(f"/sys/fs/cgroup{paths['']}/cpu.stat").read_text()
+    return int(dict(line.split(" ") for line in stat.splitlines())["usage_usec"])
+
+
+def test_after_a_crash_nothing_is_left_of_what_waited(warren, client, engine):
+    deploy_look(client, engine, "python3.13")
+    wait_until(lambda: stems(warren), 60, "a stem waits")
+    warren.process.kill()
+    warren.process.wait()
+    warren.start()
+    warren.stop()
+    assert leftovers(warren) == {}
+    warren.start()
+
+
+def test_no_budget_no_stems(tmp_path, engine):
+    server = Warren(tmp_path / "data", WARREN_STEM_MEMORY_MB="0")
+    server.start()
+    try:
+        client = many_callers(server)
+        name = deploy_look(client, engine, "python3.13")
+        assert answer_of(client, name, {})["name"] == name
+        time.sleep(1)
+        assert stems(server) == []
+    finally:
+        server.stop()
+    assert leftovers(server) == {}
