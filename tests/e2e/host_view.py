@@ -198,6 +198,7 @@ def leftovers(server):
         "sockets": sockets(server),
         "instance folders": [path.name for path in server.folder.glob("run/*")],
         "half-written": half_written(server),
+        "code of runs": [path.name for path in server.folder.glob("run-code/*") if path.name != ".boot"],
         "links": sandbox_links(server),
         # A server that runs has its network and its trees.
         "network": network_parts(server) if ended else [],

@@ -6,6 +6,23 @@ use warren_model::{Account, Version};
 use warren_protocol::RUNTIME_API_ADDRESS;
 use warren_runtimes::Recipe;
 
+/// What every process has that Warren starts on a language tree.
+pub(crate) fn base(recipe: &Recipe) -> BTreeMap<String, String> {
+    let mut variables: BTreeMap<String, String> = [
+        ("LANG", "en_US.UTF-8"),
+        ("TZ", ":UTC"),
+        ("PATH", "/var/lang/bin:/usr/local/bin:/usr/bin:/bin:/opt/bin"),
+        (
+            "LD_LIBRARY_PATH",
+            "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
+        ),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into();
+    variables.extend(recipe.environment.clone());
+    variables
+}
+
 /// The whole environment of one runtime process.
 pub(crate) fn environment(
     version: &Version,
@@ -14,20 +31,17 @@ pub(crate) fn environment(
     log_stream: &str,
 ) -> BTreeMap<String, String> {
     let config = &version.config;
-    let mut variables: BTreeMap<String, String> = [
-        ("LANG", "en_US.UTF-8".to_owned()),
-        ("TZ", ":UTC".to_owned()),
-        ("PATH", "/var/lang/bin:/usr/local/bin:/usr/bin:/bin:/opt/bin".to_owned()),
-        (
-            "LD_LIBRARY_PATH",
-            "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib".to_owned(),
-        ),
-        ("LAMBDA_TASK_ROOT", "/var/task".to_owned()),
-        ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into();
-    variables.extend(recipe.environment.clone());
+    let mut variables = base(recipe);
+    let folders = [
+        ("LAMBDA_TASK_ROOT", "/var/task"),
+        ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
+    ];
+    for (key, folder) in folders {
+        // A recipe may say otherwise.
+        variables
+            .entry(key.to_owned())
+            .or_insert_with(|| folder.to_owned());
+    }
     // The owner's come before Lambda's own, which can't be overridden.
     variables.extend(
         config

@@ -35,6 +35,7 @@ use warren_scheduler::{CallId, Event, Instance as Number};
 use warren_telemetry::report::Status;
 
 use self::gauge::MemoryGauge;
+pub(crate) use self::init::OPEN_FILES;
 use crate::{
     BusyPoll, Completed,
     call_channel::CallChannel,
@@ -101,15 +102,16 @@ pub(crate) async fn live(
         };
         context.dispatch.handle(&context, event);
     }
-    remove(&instance).await;
+    remove(instance.sandbox.as_ref()).await;
     context.dispatch.stopped(&context, number);
 }
 
-async fn remove(instance: &Instance) {
-    let id = instance.sandbox.id();
+/// Removes a sandbox, however long that takes.
+pub(crate) async fn remove(sandbox: &dyn Sandbox) {
+    let id = sandbox.id();
     let [.., last_s] = REMOVAL_PAUSES_S;
     for pause_s in REMOVAL_PAUSES_S.into_iter().chain(iter::repeat(last_s)) {
-        let Err(error) = instance.sandbox.kill().await else {
+        let Err(error) = sandbox.kill().await else {
             return;
         };
         tracing::warn!(instance = %id, error = chain(&error), pause_s, "an ended instance could not be removed yet");

@@ -2,13 +2,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
-use warren_model::{Outcome, RequestId, TraceHeader, Version};
+use warren_model::{EngineName, Outcome, RequestId, TraceHeader, Version};
 
 /// One call of a function.
 #[derive(Debug, Clone)]
 pub struct Invocation {
     /// What is called.
     pub version: Arc<Version>,
+    /// The engine that runs this call in place of the version's own, which must have been [admitted](crate::Launcher::elsewhere).
+    pub engine: Option<EngineName>,
     /// As the handler, the log and the caller see it.
     pub request_id: RequestId,
     /// The event; empty becomes `{}`.

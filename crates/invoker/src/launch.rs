@@ -16,7 +16,7 @@ use warren_registry::{Prepare, PrepareError, Refusal};
 use warren_runtimes::{Catalogue, Kit, Progress, Recipe, Tree, Trees};
 
 /// How long a sandbox's agent may take to answer.
-const START_LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// The engines of this server, by name.
 pub type Engines = BTreeMap<EngineName, Arc<dyn Engine>>;
@@ -33,6 +33,8 @@ pub struct Launcher {
     pub blobs: Arc<dyn BlobStore>,
     /// Unpacked zips.
     pub unpacked: Arc<Unpacked>,
+    /// The unpacked code of one-shot runs, each in a folder of its own, and nothing else.
+    pub run_code: Unpacked,
     /// Isolation.
     pub engines: Engines,
     /// Trees that are being built.
@@ -93,6 +95,17 @@ impl Launcher {
         }
     }
 
+    /// Makes a version ready to be called on another engine than its own, or says by the field why it can't be. Quick when it was done before.
+    pub async fn elsewhere(&self, version: &Version, engine: EngineName) -> Result<(), Refusal> {
+        let mut moved = version.clone();
+        moved.config.engine = engine;
+        self.admit(&moved.config).await?;
+        self.prepare(&moved).await.map_err(|error| Refusal {
+            field: "engine".to_owned(),
+            reason: error.message,
+        })
+    }
+
     /// The recipe that serves a version.
     pub(crate) fn recipe(&self, version: &Version) -> Result<Arc<Recipe>, Failure> {
         Ok(self.catalogue.resolve(&version.config.runtime)?.recipe)
@@ -124,7 +137,7 @@ impl Launcher {
         Ok((spec, recipe))
     }
 
-    async fn tree(&self, recipe: &Recipe) -> Result<Tree, Failure> {
+    pub(crate) async fn tree(&self, recipe: &Recipe) -> Result<Tree, Failure> {
         let show = |progress: Progress| {
             let text = progress.to_string();
             if self.builds.tell(progress) {

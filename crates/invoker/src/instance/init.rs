@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Open files of a runtime, as on Lambda (quota page).
-const OPEN_FILES: u64 = 1024;
+pub(crate) const OPEN_FILES: u64 = 1024;
 
 /// Writes what the network refused into the log, until some seconds after the sandbox is gone.
 async fn tell(

@@ -61,6 +61,7 @@ impl World {
             trees: Trees::new(path.join("cache")),
             blobs: Arc::new(FileBlobs::open(&path.join("blobs")).await.unwrap()),
             unpacked: Arc::new(Unpacked::open(&path.join("code")).await.unwrap()),
+            run_code: Unpacked::open(&path.join("run-code")).await.unwrap(),
             engines: Engines::from([(EngineName::Docker, Arc::clone(&engine) as _)]),
             builds: Builds::default(),
         });
@@ -156,6 +157,7 @@ impl World {
     ) -> Result<Completed, InvokeError> {
         let invocation = Invocation {
             version: Arc::clone(version),
+            engine: None,
             request_id: RequestId::random(),
             payload: Bytes::from(format!("\"{event}\"")),
             arn: "arn:aws:lambda:us-east-1:000000000000:function:f".into(),

@@ -119,6 +119,7 @@ impl World {
             trees: Trees::new(path.join("cache")),
             blobs: Arc::new(FileBlobs::open(&path.join("blobs")).await.unwrap()),
             unpacked: Arc::new(Unpacked::open(&path.join("code")).await.unwrap()),
+            run_code: Unpacked::open(&path.join("run-code")).await.unwrap(),
             engines: Engines::from([(EngineName::Docker, Arc::new(NoEngine) as _)]),
         });
         let permits = Arc::new(Semaphore::new(0));
