@@ -13,6 +13,7 @@ import pytest
 from calls import wait_until
 from host_view import leftovers, sandboxes
 from server import BINARY, Warren
+from test_engines import ENGINES
 
 # How long a host may take to forget a sandbox whose client has its answer already.
 GONE_S = 30
@@ -31,13 +32,13 @@ def server(tmp_path_factory):
     assert leftovers(server) == {}
 
 
-def usable_engines():
-    """Asked of a server that is started for this alone, as parameters are needed before any fixture."""
+def engines():
+    """All of them, or the one that this run is about."""
     wanted = os.environ.get("WARREN_DEFAULT_ENGINE")
-    return [wanted] if wanted else ["docker", "runc"]
+    return [wanted] if wanted else ENGINES
 
 
-@pytest.fixture(scope="module", params=usable_engines())
+@pytest.fixture(scope="module", params=engines())
 def run(request, server, tmp_path_factory):
     return Runner(server, request.param, tmp_path_factory.mktemp("scripts"))
 
@@ -383,7 +384,7 @@ def test_runs_count_as_calls_do(tmp_path):
     server = Warren(tmp_path / "data", "--memory-mb", "256", "--queue-wait-s", "1")
     server.start()
     try:
-        run = Runner(server, usable_engines()[-1], tmp_path)
+        run = Runner(server, engines()[-1], tmp_path)
         hold = ["--runtime", "python3.13", "--timeout", 60, "-c", "import sys; print('begun', flush=True); sys.stdin.read()"]
         held = [run.begin(*hold, stdin=subprocess.PIPE) for _ in range(2)]
         for process in held:

@@ -49,7 +49,7 @@ pub(crate) struct Pool {
 struct PoolEntry {
     pool: Arc<Pool>,
     /// Why the latest start failed.
-    failure: Option<String>,
+    failure: Option<InvokeError>,
     /// It takes no new call. It stays known until its accepted calls are over: instances may still be started for them.
     obsolete: bool,
 }
@@ -156,7 +156,7 @@ impl Dispatch {
         context: &Arc<Context>,
         pool: PoolKey,
         instance: Instance,
-        reason: String,
+        reason: InvokeError,
     ) {
         let mut core = self.lock();
         if let Some(entry) = core.pools.get_mut(&pool) {
@@ -447,9 +447,9 @@ impl Core {
                             && version.config.engine == engine_of(invocation)
                     })
                     .and_then(|entry| entry.failure.clone());
-                InvokeError::Unavailable(
-                    reason.unwrap_or_else(|| "no instance could be started".to_owned()),
-                )
+                reason.unwrap_or_else(|| {
+                    InvokeError::Unavailable("no instance could be started".to_owned())
+                })
             }
             other => refused(other),
         }

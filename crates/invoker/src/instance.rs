@@ -37,7 +37,7 @@ use warren_telemetry::report::Status;
 use self::gauge::MemoryGauge;
 pub(crate) use self::init::OPEN_FILES;
 use crate::{
-    BusyPoll, Completed,
+    BusyPoll, Completed, InvokeError,
     call_channel::CallChannel,
     control::{Control, Life},
     dispatch::{Job, Order, Pool},
@@ -77,6 +77,11 @@ pub(crate) async fn live(
         Ok(instance) => instance,
         Err(reason) => {
             tracing::warn!(function, instance = %id, reason, "an instance could not be started");
+            let engine = pool.version.config.engine;
+            let reason = match context.launcher.unavailable(engine).await {
+                Some(reason) => InvokeError::EngineUnavailable { engine, reason },
+                None => InvokeError::Unavailable(reason),
+            };
             context
                 .dispatch
                 .start_failed(&context, pool.key, number, reason);

@@ -59,6 +59,14 @@ pub enum InvokeError {
     /// No instance could be started. The message is for the owner of the server.
     #[error("{0}")]
     Unavailable(String),
+    /// The engine can't be used at present; why, and the next step.
+    #[error("the engine {engine} can't be used at present. {reason}")]
+    EngineUnavailable {
+        /// Which one.
+        engine: EngineName,
+        /// Sentences for the owner of the server.
+        reason: String,
+    },
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Stopping,

@@ -95,11 +95,18 @@ impl Launcher {
         }
     }
 
+    /// Why an engine can't be used at present, if so, with the next step.
+    pub async fn unavailable(&self, name: EngineName) -> Option<String> {
+        let engine = self.engines.get(&name)?;
+        let unavailable = engine.probe().await.err()?;
+        Some(unavailable.to_string())
+    }
+
     /// Makes a version ready to be called on another engine than its own, or says by the field why it can't be. Quick when it was done before.
     pub async fn elsewhere(&self, version: &Version, engine: EngineName) -> Result<(), Refusal> {
         let mut moved = version.clone();
         moved.config.engine = engine;
-        self.admit(&moved.config).await?;
+        self.admit(&moved.config, false).await?;
         self.prepare(&moved).await.map_err(|error| Refusal {
             field: "engine".to_owned(),
             reason: error.message,
@@ -161,7 +168,7 @@ impl Launcher {
 
 #[async_trait]
 impl Prepare for Launcher {
-    async fn admit(&self, config: &Config) -> Result<(), Refusal> {
+    async fn admit(&self, config: &Config, force: bool) -> Result<(), Refusal> {
         let refuse = |field: &str, reason: String| Refusal {
             field: field.to_owned(),
             reason,
@@ -181,11 +188,10 @@ impl Prepare for Launcher {
         engine
             .admit(config)
             .map_err(|refusal| refuse(refusal.field, refusal.message))?;
-        engine
-            .probe()
-            .await
-            .map_err(|unavailable| refuse("engine", unavailable.to_string()))?;
-        Ok(())
+        match self.unavailable(config.engine).await {
+            Some(reason) if !force => Err(refuse("engine", reason)),
+            _ => Ok(()),
+        }
     }
 
     async fn prepare(&self, version: &Version) -> Result<(), PrepareError> {
@@ -193,10 +199,19 @@ impl Prepare for Launcher {
             let recipe = self.recipe(version)?;
             let tree = self.tree(&recipe).await?;
             self.code(version).await?;
-            self.engine(version.config.engine)?
-                .prepare(&tree, &version.config)
-                .await?;
-            Ok(())
+            let engine = version.config.engine;
+            let prepared = self.engine(engine)?.prepare(&tree, &version.config).await;
+            let Err(error) = prepared else {
+                return Ok(());
+            };
+            // Deployed by force, or the engine went away since: each start prepares what it lacks, and until then calls are told the reason.
+            match self.unavailable(engine).await {
+                None => Err(error.into()),
+                Some(reason) => {
+                    tracing::warn!(function = version.function.as_str(), %engine, reason, "prepared without its engine");
+                    Ok(())
+                }
+            }
         }
         .await;
         made.map_err(|error| PrepareError {

@@ -274,7 +274,7 @@ async fn prepare(
             ),
         ));
     }
-    let admitted = launcher.admit(config).await;
+    let admitted = launcher.admit(config, false).await;
     admitted.map_err(RegistryError::Refused)?;
     // Not a function's: a script of `provided` needs no `bootstrap`.
     let family = match recipe.family.as_str() {

@@ -259,6 +259,11 @@ impl From<InvokeError> for Refusal {
                 "The function was changed or deleted while it was being invoked.",
             )
             .next("Try again."),
+            InvokeError::EngineUnavailable { engine, reason } => Self::new(
+                Kind::Unavailable,
+                format!("The function's engine '{engine}' can't be used at present. {reason}"),
+            )
+            .next("Call again when 'warren engines' says that it works; nothing has to be deployed again."),
             InvokeError::Stopping => {
                 Self::new(Kind::Unavailable, "Warren is stopping.").next("Try again when it runs.")
             }

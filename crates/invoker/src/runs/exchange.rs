@@ -138,6 +138,7 @@ impl Exchange<'_> {
                     OutputEnd::ClientGone => return (Cause::Abandoned, true),
                 },
                 end = &mut listening, if exited.is_none() => match end {
+                    Ok(how @ Exited::Spawn(_)) => return (Cause::Exited(how), false),
                     Ok(how) => {
                         exited = Some(how);
                         until = Instant::now() + if timed_out { LAST_WORDS } else { REST };

@@ -26,8 +26,8 @@ pub(crate) const PING_AFTER: Duration = Duration::from_millis(50);
 pub(crate) struct World {
     pub(crate) invoker: Invoker,
     registry: Registry,
-    engine: Arc<FakeEngine>,
-    _folder: tempfile::TempDir,
+    pub(crate) engine: Arc<FakeEngine>,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -90,7 +90,7 @@ impl World {
             invoker,
             registry,
             engine,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -107,6 +107,7 @@ impl World {
                 tags: Default::default(),
                 routes: Vec::new(),
                 publish: false,
+                force: false,
                 reserved_concurrency: None,
             })
             .await
@@ -136,6 +137,14 @@ impl World {
     /// Whether sandboxes can't be removed from now on.
     pub(crate) fn set_stuck(&self, stuck: bool) {
         self.engine.stuck.store(stuck, Ordering::Relaxed);
+    }
+
+    /// How many one-shot runs have code on the disk.
+    pub(crate) fn run_code(&self) -> usize {
+        let folder = self.folder.path().join("run-code");
+        let entries = std::fs::read_dir(folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name != ".boot").count()
     }
 
     /// How many instances have a folder.
@@ -191,7 +200,7 @@ impl World {
     }
 }
 
-fn config(timeout: u16) -> Config {
+pub(crate) fn config(timeout: u16) -> Config {
     Config {
         runtime: "python3.13".into(),
         handler: "app.handler".into(),

@@ -72,6 +72,9 @@ pub(super) struct FunctionFlags {
     /// Isolation (`warren engines` lists them)
     #[arg(long, value_name = "NAME")]
     engine: Option<String>,
+    /// Take the engine though it can't be used at present: calls are refused with the reason until it can
+    #[arg(long)]
+    force: bool,
     /// What it may reach: none, internet (no private network, no host, no metadata address), or allow (what --allow names) [default: internet where the server's machine can enforce it]
     #[arg(long, value_name = "POLICY")]
     network: Option<String>,
@@ -115,6 +118,7 @@ impl FunctionFlags {
             network: policy(self.network.as_deref(), &self.allow)?,
             description: self.description.clone(),
             tags: (!self.tags.is_empty()).then(|| self.tags.iter().cloned().collect()),
+            force: self.force,
             routes: self.routes()?,
             reserved_concurrency: self.concurrency.map(|concurrency| match concurrency {
                 Concurrency::None => None,

@@ -71,7 +71,7 @@ struct Preparer(Arc<Semaphore>);
 
 #[async_trait]
 impl Prepare for Preparer {
-    async fn admit(&self, _config: &Config) -> Result<(), Refusal> {
+    async fn admit(&self, _config: &Config, _force: bool) -> Result<(), Refusal> {
         Ok(())
     }
 
