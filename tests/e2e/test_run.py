@@ -333,6 +333,9 @@ def test_one_document_has_it_all(run):
     assert (result["stdout"], result["stderr"]) == ("héllo\n", "no\n")
     assert (result["outcome"], result["exit_status"], result["engine"]) == ("exited", 3, run.engine)
     assert result["duration_ms"] > 0 and result["start_ms"] > 0 and "stdout_base64" not in result
+    # The command has the same.
+    printed = json.loads(run.python("import sys; print(1); sys.exit(4)", "--json", status=4).stdout)
+    assert (printed["stdout"], printed["outcome"], printed["engine"]) == ("1\n", "exited", run.engine)
     # The ending tells the runtime; what is no text comes in base64; spaces come before the document of a silent program.
     files = {"a.py": "import sys, time, b\ntime.sleep(2.5)\nsys.stdout.buffer.write(sys.stdin.buffer.read() + b.B)", "b.py": "B = b'\\xff'"}
     status, body = request(server, json.dumps({"entry": "a.py", "code": {"files": files}, "input_base64": base64.b64encode(b"\0").decode(), "timeout_s": 10}))
@@ -373,7 +376,6 @@ def test_an_answer_streams_in_frames(run):
         ({"code": {"source": "1"}, "entry": "a.py", "input": "a", "input_base64": "YQ=="}, "input"),
         ({"code": {"source": "1"}, "entry": "a.py", "args": ["x" * 300_000]}, "args"),
     ],
-    ids=str,
 )
 def test_what_is_not_in_order_is_refused_by_its_member(server, members, field):
     status, problem = document(server, **members)

@@ -183,7 +183,8 @@ impl Whole {
     }
 }
 
-async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B) {
+/// Reads a body to its end, within bounds of time and bytes.
+pub(crate) async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B) {
     let reading = async {
         let mut left = DRAIN_BYTES;
         while let Some(Ok(frame)) = body.frame().await {

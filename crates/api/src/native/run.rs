@@ -34,7 +34,8 @@ pub(super) async fn run(
         true => {
             let line = edge::read_line(api.bodies(), body, MAX_CONTROL_REQUEST);
             let (line, rest) = line.await?;
-            (line, Some(rest))
+            // From here on it is read to its end whatever comes of the request.
+            (line, Some(input::of_body(rest)))
         }
         false => {
             let whole = edge::read_body(
@@ -59,7 +60,7 @@ pub(super) async fn run(
             )
             .next("Leave out 'input' and 'input_base64', or send the request as application/json."));
         }
-        (Some(rest), None) => input::of_body(rest),
+        (Some(rest), None) => rest,
         (None, given) => input::of_bytes(given.unwrap_or_default()),
     };
     let run = api.invoker().run(request, input).await?;

@@ -154,6 +154,6 @@ mod tests {
         events.send(RunEvent::End(lost())).await.unwrap();
         let body = frames(receiver).into_body();
         let bytes = axum::body::to_bytes(body, 10_000).await.unwrap();
-        assert_eq!(&bytes[..12], b"\x01\0\0\0\x02hi\x04\0\0\0".as_slice());
+        assert_eq!(&bytes[..11], b"\x01\0\0\0\x02hi\x04\0\0\0".as_slice());
     }
 }
