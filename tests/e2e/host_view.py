@@ -221,6 +221,7 @@ def leftovers(server):
         "half-written": half_written(server),
         # Each of those has one at most.
         "links": sandbox_links(server)[len(ahead) :],
+        "code of runs": [path.name for path in server.folder.glob("run-code/*") if path.name != ".boot"],
         "place": _mounts(f"{server.folder}/run") if ended else [],
         # A server that runs has its network and its trees.
         "network": network_parts(server) if ended else [],

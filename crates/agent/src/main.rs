@@ -11,6 +11,7 @@ mod launch;
 mod loopback;
 mod outbox;
 mod output;
+mod program;
 mod readiness;
 mod report;
 mod runtime;

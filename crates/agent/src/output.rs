@@ -16,7 +16,7 @@ use crate::threads::lock;
 
 /// How long output waits for a host that does not read the control stream. After that output is dropped and counted: a handler must not
 /// hang in `print` because of the host.
-const HOST_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const HOST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long the pipes are read after the runtime's end: a process that it left behind may hold them open.
 const PATIENCE_AFTER_EXIT: Duration = Duration::from_millis(200);
@@ -35,6 +35,8 @@ pub(crate) struct Output {
     pipes: [OwnedFd; 2],
     exited: OwnedFd,
     outbox: Arc<Outbox>,
+    /// How long the host may take for each piece.
+    patience: Duration,
     forward: Mutex<Forward>,
 }
 
@@ -57,8 +59,8 @@ struct Forward {
 }
 
 impl Output {
-    /// New pipes; gives their writing ends, standard output first.
-    pub(crate) fn new(outbox: Arc<Outbox>) -> io::Result<(Self, [OwnedFd; 2])> {
+    /// New pipes; gives their writing ends, standard output first. What the host does not take within `patience` is dropped.
+    pub(crate) fn new(outbox: Arc<Outbox>, patience: Duration) -> io::Result<(Self, [OwnedFd; 2])> {
         let [(out_read, out_write), (err_read, err_write)] = [new_pipe()?, new_pipe()?];
         let forward = Forward {
             open: [true; 2],
@@ -72,6 +74,7 @@ impl Output {
             pipes: [out_read, err_read],
             exited,
             outbox,
+            patience,
             forward: Mutex::new(forward),
         };
         Ok((output, [out_write, err_write]))
@@ -182,7 +185,7 @@ impl Forward {
                 &self.buffer[..count],
                 self.mark,
             );
-            output.outbox.send(&self.frame, HOST_PATIENCE)
+            output.outbox.send(&self.frame, output.patience)
         };
         if !delivered {
             self.dropped += count as u64;

@@ -2,17 +2,22 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustix::process::Pid;
 use warren_protocol::{Claim, Exited, Interface};
 
 use crate::launch::{Launch, Stdio};
 use crate::outbox::Outbox;
-use crate::output::Output;
+use crate::output::{HOST_PATIENCE, Output};
+use crate::program;
 use crate::report::report;
 use crate::runtime_api::Session;
 use crate::supervisor::{Supervisor, kill_all};
 use crate::threads::{lock, spawn};
+
+/// How long a program that is run once waits for a host that does not take its standard error: longer than any run, so that it is as with a pipe.
+const RUN_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// A runtime that was started.
 pub(crate) struct Runtime {
@@ -23,7 +28,7 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    /// Starts what `claim` says, with `call_stream` as its descriptor 3 or behind the Runtime API, and the thread that forwards its output
+    /// Starts what `claim` says, with `call_stream` as its descriptor 3, behind the Runtime API, or behind its standard input and output, and the thread that forwards its output
     /// and announces its end.
     ///
     /// # Errors
@@ -35,11 +40,23 @@ impl Runtime {
         supervisor: &Arc<Supervisor>,
     ) -> Result<Arc<Self>, String> {
         let launch = Launch::new(claim)?;
-        let (output, [stdout, stderr]) =
-            Output::new(Arc::clone(outbox)).map_err(|error| format!("pipe: {error}"))?;
+        let pipe_failed = |error| format!("pipe: {error}");
+        let patience = match claim.interface {
+            Interface::Program => RUN_PATIENCE,
+            Interface::Stream | Interface::RuntimeApi => HOST_PATIENCE,
+        };
+        let (output, [mut stdout, stderr]) =
+            Output::new(Arc::clone(outbox), patience).map_err(pipe_failed)?;
         let output = Arc::new(output);
+        let mut stdin = None;
         let (call, session) = match claim.interface {
             Interface::Stream => (Some(OwnedFd::from(call_stream)), None),
+            Interface::Program => {
+                let ends = program::relay(call_stream).map_err(pipe_failed)?;
+                stdin = Some(ends.stdin);
+                stdout = ends.stdout;
+                (None, None)
+            }
             Interface::RuntimeApi => {
                 let session =
                     Session::new(call_stream, Arc::clone(&output), Arc::clone(supervisor));
@@ -48,9 +65,12 @@ impl Runtime {
                 (None, Some(session))
             }
         };
-        let stdin = File::open("/dev/null")
-            .map_err(|error| format!("/dev/null: {error}"))?
-            .into();
+        let stdin = match stdin {
+            Some(stdin) => stdin,
+            None => File::open("/dev/null")
+                .map_err(|error| format!("/dev/null: {error}"))?
+                .into(),
+        };
         let pid = launch
             .spawn(Stdio {
                 stdin,

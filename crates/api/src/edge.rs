@@ -5,6 +5,7 @@ mod patient;
 
 use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::body::Body as AnyBody;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, header::CONTENT_LENGTH};
 use http_body_util::BodyExt;
@@ -106,6 +107,45 @@ where
     }
 }
 
+/// Reads the first line of a body, of at most `limit` bytes; gives it without its end, what came with it, and the rest. A body without an end of a line is
+/// that line. The line counts in the budget as long as any clone of it lives.
+pub(crate) async fn read_line(
+    budget: &Budget,
+    mut body: AnyBody,
+    limit: usize,
+) -> Result<(Bytes, (Bytes, AnyBody)), BodyError> {
+    let deadline = Instant::now() + BODY_TIME;
+    let mut line = BytesMut::new();
+    let mut share = budget.share();
+    loop {
+        let until = deadline.min(Instant::now() + BODY_PAUSE);
+        let mut piece = match tokio::time::timeout_at(until, body.frame()).await {
+            Err(_) => return Err(BodyError::Slow),
+            Ok(None) => return Ok((share.bind(line.freeze()), (Bytes::new(), body))),
+            Ok(Some(Err(_))) => return Err(BodyError::Broken),
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(piece) => piece,
+                Err(_) => continue,
+            },
+        };
+        let end = piece.iter().position(|byte| *byte == b'\n');
+        let rest = end.map(|end| piece.split_off(end).split_off(1));
+        if line.len() + piece.len() > limit {
+            drain(body).await;
+            return Err(BodyError::TooLarge(limit));
+        }
+        if !share.grow(piece.len()) {
+            drop((share, line, piece));
+            drain(body).await;
+            return Err(BodyError::Busy);
+        }
+        line.extend_from_slice(&piece);
+        if let Some(rest) = rest {
+            return Ok((share.bind(line.freeze()), (rest, body)));
+        }
+    }
+}
+
 /// A body put together; one that came in one piece is not copied.
 #[derive(Default)]
 struct Whole {
@@ -143,7 +183,8 @@ impl Whole {
     }
 }
 
-async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B) {
+/// Reads a body to its end, within bounds of time and bytes.
+pub(crate) async fn drain<B: Body<Data = Bytes> + Unpin>(mut body: B) {
     let reading = async {
         let mut left = DRAIN_BYTES;
         while let Some(Ok(frame)) = body.frame().await {

@@ -14,6 +14,8 @@ pub struct InvokeRequest {
     pub payload: Bytes,
     /// A published version; `$LATEST` without it.
     pub qualifier: Option<String>,
+    /// The engine that runs this call; the function's own without it.
+    pub engine: Option<String>,
     /// Whether the end of its log is wanted.
     pub tail: bool,
 }
@@ -44,6 +46,9 @@ impl Client {
         }
         if let Some(qualifier) = &call.qualifier {
             request = request.query(&[("qualifier", qualifier)]);
+        }
+        if let Some(engine) = &call.engine {
+            request = request.query(&[("engine", engine)]);
         }
         let response = self.send(request).await?;
         let header = |name: &str| text(&response, name);

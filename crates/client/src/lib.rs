@@ -8,9 +8,11 @@ mod host;
 mod invoke;
 mod key;
 mod logs;
+mod run;
 
 pub use client::Client;
 pub use error::ClientError;
 pub use invoke::{InvokeRequest, Invoked};
 pub use key::{Key, ParseKeyError};
 pub use logs::{LogFollow, LogQuery};
+pub use run::{RunEvent, Running};

@@ -84,7 +84,8 @@ impl Booted {
     }
 }
 
-async fn end(sandbox: &dyn Sandbox) {
+/// Ends a sandbox that is of no use.
+pub(crate) async fn end(sandbox: &dyn Sandbox) {
     if let Err(left) = sandbox.kill().await {
         tracing::error!(instance = %sandbox.id(), error = chain(&left), "a sandbox could not be removed; the next start of the server will");
     }

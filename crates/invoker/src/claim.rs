@@ -8,7 +8,7 @@ use warren_runtimes::{Interface as RecipeInterface, RUNTIME_GID, RUNTIME_UID, Re
 /// Where a runtime works.
 pub(crate) const DIRECTORY: &str = "/var/task";
 /// Open files of a runtime, as on Lambda (quota page).
-const OPEN_FILES: u64 = 1024;
+pub(crate) const OPEN_FILES: u64 = 1024;
 
 /// The claim for a language's runtime with this environment.
 pub(crate) fn claim(recipe: &Recipe, environment: BTreeMap<String, String>) -> Claim {

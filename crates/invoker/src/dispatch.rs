@@ -1,5 +1,7 @@
 //! Drives the scheduler: hands it events, turns its actions into work. All under one short lock; nothing in it waits.
 
+mod place;
+
 use std::{
     collections::HashMap,
     num::NonZeroU32,
@@ -10,12 +12,13 @@ use tokio::{
     sync::{Notify, mpsc, oneshot},
     time::Instant,
 };
-use warren_model::{FunctionName, RevisionId, Version};
+use warren_model::{EngineName, FunctionName, RevisionId, Version};
 use warren_registry::{Hold, Snapshot};
 use warren_scheduler::{
     Action, CallId, Event, FunctionKey, Instance, Moment, PoolKey, PoolSpec, Refusal, Scheduler,
 };
 
+pub(crate) use self::place::Place;
 use crate::{Completed, Invocation, InvokeError, instance, invoker::Context};
 
 /// An accepted invocation on its way to an instance.
@@ -32,10 +35,13 @@ pub(crate) enum Order {
     Stop,
 }
 
-/// The instances of one revision.
+/// The instances of one revision on one engine.
 pub(crate) struct Pool {
     pub(crate) key: PoolKey,
+    /// As its instances run it: on this pool's engine.
     pub(crate) version: Arc<Version>,
+    /// As its owner has it.
+    own: Arc<Version>,
     /// Its code stays on the disk while an instance has it mounted or is yet to be started: accepted calls outlive a change of their function.
     _code: Hold,
 }
@@ -43,7 +49,7 @@ pub(crate) struct Pool {
 struct PoolEntry {
     pool: Arc<Pool>,
     /// Why the latest start failed.
-    failure: Option<String>,
+    failure: Option<InvokeError>,
     /// It takes no new call. It stays known until its accepted calls are over: instances may still be started for them.
     obsolete: bool,
 }
@@ -51,11 +57,12 @@ struct PoolEntry {
 struct Core {
     scheduler: Scheduler,
     pools: HashMap<PoolKey, PoolEntry>,
-    by_revision: HashMap<RevisionId, PoolKey>,
+    by_revision: HashMap<(RevisionId, EngineName), PoolKey>,
     functions: HashMap<FunctionName, (FunctionKey, Option<u32>)>,
     /// Accepted calls that have no instance yet.
     waiting: HashMap<CallId, Job>,
     instances: HashMap<Instance, mpsc::UnboundedSender<Order>>,
+    runs: place::Waiting,
     last_key: u64,
     /// The state of the functions that pools and limits were last compared with.
     followed: Option<u64>,
@@ -85,6 +92,7 @@ impl Dispatch {
                 functions: HashMap::new(),
                 waiting: HashMap::new(),
                 instances: HashMap::new(),
+                runs: place::Waiting::default(),
                 last_key: 0,
                 followed: None,
                 actions: Vec::new(),
@@ -114,7 +122,7 @@ impl Dispatch {
     ) {
         let mut core = self.lock();
         self.catch_up(&mut core, context);
-        let Some(pool) = core.pool(&invocation.version, context) else {
+        let Some(pool) = core.pool(&invocation.version, engine_of(&invocation), context) else {
             // The caller's end may be gone, which is no fault.
             let _ = reply.send(Err(InvokeError::Changed));
             return;
@@ -148,7 +156,7 @@ impl Dispatch {
         context: &Arc<Context>,
         pool: PoolKey,
         instance: Instance,
-        reason: String,
+        reason: InvokeError,
     ) {
         let mut core = self.lock();
         if let Some(entry) = core.pools.get_mut(&pool) {
@@ -227,7 +235,7 @@ impl Dispatch {
         let old: Vec<PoolKey> = core
             .pools
             .values()
-            .filter(|entry| !entry.obsolete && !is_current(&snapshot, &entry.pool.version))
+            .filter(|entry| !entry.obsolete && !is_current(&snapshot, &entry.pool.own))
             .map(|entry| entry.pool.key)
             .collect();
         for pool in old {
@@ -277,6 +285,13 @@ impl Dispatch {
     }
 }
 
+/// Where an invocation runs.
+fn engine_of(invocation: &Invocation) -> EngineName {
+    invocation
+        .engine
+        .unwrap_or(invocation.version.config.engine)
+}
+
 /// Whether a version is what a call of it would run now.
 fn is_current(snapshot: &Snapshot, version: &Version) -> bool {
     let Some(entry) = snapshot.functions.get(&version.function) else {
@@ -309,9 +324,15 @@ impl Core {
         key
     }
 
-    /// The pool of a version, made at its first call. None if the version is not current any more.
-    fn pool(&mut self, version: &Arc<Version>, context: &Arc<Context>) -> Option<PoolKey> {
-        if let Some(key) = self.by_revision.get(&version.revision) {
+    /// The pool of a version on an engine, made at its first call. None if the version is not current any more.
+    fn pool(
+        &mut self,
+        version: &Arc<Version>,
+        engine: EngineName,
+        context: &Arc<Context>,
+    ) -> Option<PoolKey> {
+        let place = (version.revision.clone(), engine);
+        if let Some(key) = self.by_revision.get(&place) {
             return Some(*key);
         }
         let snapshot = context.registry.snapshot();
@@ -325,15 +346,21 @@ impl Core {
             key,
             PoolSpec {
                 function,
-                engine: version.config.engine,
+                engine,
                 memory_mb: version.config.memory.get(),
                 concurrency: NonZeroU32::MIN,
             },
         );
+        let own = Arc::clone(version);
+        let mut version = Arc::clone(version);
+        if version.config.engine != engine {
+            Arc::make_mut(&mut version).config.engine = engine;
+        }
         let pool = Arc::new(Pool {
             key,
-            version: Arc::clone(version),
+            own,
             _code: context.registry.hold(&version.code.digest),
+            version,
         });
         self.pools.insert(
             key,
@@ -343,7 +370,7 @@ impl Core {
                 obsolete: false,
             },
         );
-        self.by_revision.insert(version.revision.clone(), key);
+        self.by_revision.insert(place, key);
         Some(key)
     }
 
@@ -351,7 +378,9 @@ impl Core {
     fn retire(&mut self, pool: PoolKey) {
         if let Some(entry) = self.pools.get_mut(&pool) {
             entry.obsolete = true;
-            self.by_revision.remove(&entry.pool.version.revision);
+            let version = &entry.pool.version;
+            let place = (version.revision.clone(), version.config.engine);
+            self.by_revision.remove(&place);
         }
     }
 
@@ -373,12 +402,18 @@ impl Core {
                 }
             }
             Action::Refuse { call, refusal } => {
+                if self.runs.refuse(call, refusal) {
+                    return;
+                }
                 if let Some(job) = self.waiting.remove(&call) {
-                    let error = self.refusal(refusal, &job.invocation.version);
+                    let error = self.refusal(refusal, &job.invocation);
                     let _ = job.reply.send(Err(error));
                 }
             }
             Action::Start { instance, pool } => {
+                if self.runs.grant(context, pool, instance) {
+                    return;
+                }
                 let Some(entry) = self.pools.get(&pool) else {
                     tracing::error!(?pool, "an instance of an unknown pool was asked for");
                     return;
@@ -400,24 +435,35 @@ impl Core {
         }
     }
 
-    fn refusal(&self, refusal: Refusal, version: &Version) -> InvokeError {
+    fn refusal(&self, refusal: Refusal, invocation: &Invocation) -> InvokeError {
         match refusal {
-            Refusal::FunctionConcurrency { limit } => InvokeError::FunctionConcurrency { limit },
-            Refusal::AccountConcurrency { limit } => InvokeError::AccountConcurrency { limit },
-            Refusal::HostBusy { retry_after_s } => InvokeError::HostBusy { retry_after_s },
-            Refusal::Draining => InvokeError::Stopping,
-            Refusal::Obsolete => InvokeError::Changed,
             Refusal::StartFailed { .. } => {
                 let reason = self
                     .pools
                     .values()
-                    .find(|entry| entry.pool.version.revision == version.revision)
+                    .find(|entry| {
+                        let version = &entry.pool.version;
+                        version.revision == invocation.version.revision
+                            && version.config.engine == engine_of(invocation)
+                    })
                     .and_then(|entry| entry.failure.clone());
-                InvokeError::Unavailable(
-                    reason.unwrap_or_else(|| "no instance could be started".to_owned()),
-                )
+                reason.unwrap_or_else(|| {
+                    InvokeError::Unavailable("no instance could be started".to_owned())
+                })
             }
-            other => InvokeError::Unavailable(other.to_string()),
+            other => refused(other),
         }
+    }
+}
+
+/// A refusal that needs no look at what failed.
+fn refused(refusal: Refusal) -> InvokeError {
+    match refusal {
+        Refusal::FunctionConcurrency { limit } => InvokeError::FunctionConcurrency { limit },
+        Refusal::AccountConcurrency { limit } => InvokeError::AccountConcurrency { limit },
+        Refusal::HostBusy { retry_after_s } => InvokeError::HostBusy { retry_after_s },
+        Refusal::Draining => InvokeError::Stopping,
+        Refusal::Obsolete => InvokeError::Changed,
+        other => InvokeError::Unavailable(other.to_string()),
     }
 }

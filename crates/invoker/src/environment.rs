@@ -6,6 +6,8 @@ use warren_model::{Account, Version};
 use warren_protocol::{RUNTIME_API_ADDRESS, STANDBY_VARIABLE};
 use warren_runtimes::Recipe;
 
+use crate::claim::DIRECTORY;
+
 /// What starts so acts at exec alone: on the C library, its loader and allocator, and the interpreters.
 const AT_EXEC: [&str; 15] = [
     "LD_",
@@ -27,7 +29,7 @@ const AT_EXEC: [&str; 15] = [
 
 /// The environment of a runtime that is started before its function is known.
 pub(crate) fn ahead(runtime: &str, recipe: &Recipe, account: &Account) -> BTreeMap<String, String> {
-    let mut variables = base(recipe);
+    let mut variables = of_functions(recipe);
     variables.extend(of_server(runtime, recipe, account));
     variables.insert(STANDBY_VARIABLE.to_owned(), "1".to_owned());
     variables
@@ -41,6 +43,23 @@ pub(crate) fn acts_at_exec(version: &Version) -> bool {
         .any(|name| AT_EXEC.iter().any(|start| name.starts_with(start)))
 }
 
+/// What every process has that Warren starts on a language tree.
+pub(crate) fn base(recipe: &Recipe) -> BTreeMap<String, String> {
+    let mut variables: BTreeMap<String, String> = [
+        ("LANG", "en_US.UTF-8"),
+        ("TZ", ":UTC"),
+        ("PATH", "/var/lang/bin:/usr/local/bin:/usr/bin:/bin:/opt/bin"),
+        (
+            "LD_LIBRARY_PATH",
+            "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
+        ),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into();
+    variables.extend(recipe.environment.clone());
+    variables
+}
+
 /// The whole environment of one runtime process.
 pub(crate) fn environment(
     version: &Version,
@@ -49,7 +68,7 @@ pub(crate) fn environment(
     log_stream: &str,
 ) -> BTreeMap<String, String> {
     let config = &version.config;
-    let mut variables = base(recipe);
+    let mut variables = of_functions(recipe);
     // The owner's come before Lambda's own, which can't be overridden.
     variables.extend(
         config
@@ -75,21 +94,18 @@ pub(crate) fn environment(
 }
 
 /// What owners can override.
-fn base(recipe: &Recipe) -> BTreeMap<String, String> {
-    let mut variables: BTreeMap<String, String> = [
-        ("LANG", "en_US.UTF-8".to_owned()),
-        ("TZ", ":UTC".to_owned()),
-        ("PATH", "/var/lang/bin:/usr/local/bin:/usr/bin:/bin:/opt/bin".to_owned()),
-        (
-            "LD_LIBRARY_PATH",
-            "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib".to_owned(),
-        ),
-        ("LAMBDA_TASK_ROOT", "/var/task".to_owned()),
-        ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),
-    ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into();
-    variables.extend(recipe.environment.clone());
+fn of_functions(recipe: &Recipe) -> BTreeMap<String, String> {
+    let mut variables = base(recipe);
+    let folders = [
+        ("LAMBDA_TASK_ROOT", DIRECTORY),
+        ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
+    ];
+    for (key, folder) in folders {
+        // A recipe may say otherwise.
+        variables
+            .entry(key.to_owned())
+            .or_insert_with(|| folder.to_owned());
+    }
     variables
 }
 

@@ -36,7 +36,7 @@ use warren_telemetry::report::Status;
 
 use self::gauge::MemoryGauge;
 use crate::{
-    BusyPoll, Completed,
+    BusyPoll, Completed, InvokeError,
     call_channel::CallChannel,
     control::{Control, Life},
     dispatch::{Job, Order, Pool},
@@ -75,6 +75,11 @@ pub(crate) async fn live(
         Ok(instance) => instance,
         Err(reason) => {
             tracing::warn!(function, reason, "an instance could not be started");
+            let engine = pool.version.config.engine;
+            let reason = match context.launcher.unavailable(engine).await {
+                Some(reason) => InvokeError::EngineUnavailable { engine, reason },
+                None => InvokeError::Unavailable(reason),
+            };
             context
                 .dispatch
                 .start_failed(&context, pool.key, number, reason);
@@ -101,15 +106,16 @@ pub(crate) async fn live(
         };
         context.dispatch.handle(&context, event);
     }
-    remove(&instance).await;
+    remove(instance.sandbox.as_ref()).await;
     context.dispatch.stopped(&context, number);
 }
 
-async fn remove(instance: &Instance) {
-    let id = instance.sandbox.id();
+/// Removes a sandbox, however long that takes.
+pub(crate) async fn remove(sandbox: &dyn Sandbox) {
+    let id = sandbox.id();
     let [.., last_s] = REMOVAL_PAUSES_S;
     for pause_s in REMOVAL_PAUSES_S.into_iter().chain(iter::repeat(last_s)) {
-        let Err(error) = instance.sandbox.kill().await else {
+        let Err(error) = sandbox.kill().await else {
             return;
         };
         tracing::warn!(instance = %id, error = chain(&error), pause_s, "an ended instance could not be removed yet");

@@ -2,13 +2,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use thiserror::Error;
-use warren_model::{Outcome, RequestId, TraceHeader, Version};
+use warren_model::{EngineName, Outcome, RequestId, TraceHeader, Version};
 
 /// One call of a function.
 #[derive(Debug, Clone)]
 pub struct Invocation {
     /// What is called.
     pub version: Arc<Version>,
+    /// The engine that runs this call in place of the version's own, which must have been [admitted](crate::Launcher::elsewhere).
+    pub engine: Option<EngineName>,
     /// As the handler, the log and the caller see it.
     pub request_id: RequestId,
     /// The event; empty becomes `{}`.
@@ -57,6 +59,14 @@ pub enum InvokeError {
     /// No instance could be started. The message is for the owner of the server.
     #[error("{0}")]
     Unavailable(String),
+    /// The engine can't be used at present; why, and the next step.
+    #[error("the engine {engine} can't be used at present. {reason}")]
+    EngineUnavailable {
+        /// Which one.
+        engine: EngineName,
+        /// Sentences for the owner of the server.
+        reason: String,
+    },
     /// The server is shutting down.
     #[error("the server is shutting down")]
     Stopping,

@@ -46,7 +46,7 @@ pub(crate) struct Context {
 /// The data plane's handle; clones are the same invoker.
 #[derive(Clone)]
 pub struct Invoker {
-    context: Arc<Context>,
+    pub(crate) context: Arc<Context>,
     tasks: Arc<Vec<JoinHandle<()>>>,
 }
 

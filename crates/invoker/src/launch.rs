@@ -18,7 +18,7 @@ use warren_registry::{Prepare, PrepareError, Refusal};
 use warren_runtimes::{Catalogue, Kit, Progress, Recipe, Tree, Trees};
 
 /// How long a sandbox's agent may take to answer.
-const START_LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// The engines of this server, by name.
 pub type Engines = BTreeMap<EngineName, Arc<dyn Engine>>;
@@ -35,6 +35,8 @@ pub struct Launcher {
     pub blobs: Arc<dyn BlobStore>,
     /// Unpacked zips.
     pub unpacked: Arc<Unpacked>,
+    /// The unpacked code of one-shot runs, each in a folder of its own, and nothing else.
+    pub run_code: Unpacked,
     /// Isolation.
     pub engines: Engines,
     /// Trees that are being built.
@@ -93,6 +95,24 @@ impl Launcher {
             Some(engine) => engine.out_of_reach(config).await,
             None => Vec::new(),
         }
+    }
+
+    /// Why an engine can't be used at present, if so, with the next step.
+    pub async fn unavailable(&self, name: EngineName) -> Option<String> {
+        let engine = self.engines.get(&name)?;
+        let unavailable = engine.probe().await.err()?;
+        Some(unavailable.to_string())
+    }
+
+    /// Makes a version ready to be called on another engine than its own, or says by the field why it can't be. Quick when it was done before.
+    pub async fn elsewhere(&self, version: &Version, engine: EngineName) -> Result<(), Refusal> {
+        let mut moved = version.clone();
+        moved.config.engine = engine;
+        self.admit(&moved.config, false).await?;
+        self.prepare(&moved).await.map_err(|error| Refusal {
+            field: "engine".to_owned(),
+            reason: error.message,
+        })
     }
 
     /// The recipe that serves a version.
@@ -158,7 +178,7 @@ impl Launcher {
         })
     }
 
-    async fn tree(&self, recipe: &Recipe) -> Result<Tree, Failure> {
+    pub(crate) async fn tree(&self, recipe: &Recipe) -> Result<Tree, Failure> {
         let show = |progress: Progress| {
             let text = progress.to_string();
             if self.builds.tell(progress) {
@@ -182,7 +202,7 @@ impl Launcher {
 
 #[async_trait]
 impl Prepare for Launcher {
-    async fn admit(&self, config: &Config) -> Result<(), Refusal> {
+    async fn admit(&self, config: &Config, force: bool) -> Result<(), Refusal> {
         let refuse = |field: &str, reason: String| Refusal {
             field: field.to_owned(),
             reason,
@@ -202,11 +222,10 @@ impl Prepare for Launcher {
         engine
             .admit(config)
             .map_err(|refusal| refuse(refusal.field, refusal.message))?;
-        engine
-            .probe()
-            .await
-            .map_err(|unavailable| refuse("engine", unavailable.to_string()))?;
-        Ok(())
+        match self.unavailable(config.engine).await {
+            Some(reason) if !force => Err(refuse("engine", reason)),
+            _ => Ok(()),
+        }
     }
 
     async fn prepare(&self, version: &Version) -> Result<(), PrepareError> {
@@ -214,10 +233,19 @@ impl Prepare for Launcher {
             let recipe = self.recipe(version)?;
             let tree = self.tree(&recipe).await?;
             self.code(version).await?;
-            self.engine(version.config.engine)?
-                .prepare(&tree, &version.config)
-                .await?;
-            Ok(())
+            let engine = version.config.engine;
+            let prepared = self.engine(engine)?.prepare(&tree, &version.config).await;
+            let Err(error) = prepared else {
+                return Ok(());
+            };
+            // Deployed by force, or the engine went away since: each start prepares what it lacks, and until then calls are told the reason.
+            match self.unavailable(engine).await {
+                None => Err(error.into()),
+                Some(reason) => {
+                    tracing::warn!(function = version.function.as_str(), %engine, reason, "prepared without its engine");
+                    Ok(())
+                }
+            }
         }
         .await;
         made.map_err(|error| PrepareError {

@@ -13,9 +13,11 @@ mod invocation;
 mod invoker;
 mod launch;
 mod recorder;
+mod runs;
 mod stems;
 
 pub use busy_poll::{BusyPoll, BusyPolled, BusyPolls};
 pub use invocation::{Completed, Invocation, InvokeError};
 pub use invoker::{Invoker, Parts};
 pub use launch::{Builds, Engines, Launcher};
+pub use runs::{InputPiece, Run, RunError, RunEvent, RunRequest};

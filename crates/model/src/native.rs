@@ -7,6 +7,7 @@ mod host;
 mod invoke;
 mod log;
 mod problem;
+mod run;
 mod since;
 mod spec;
 
@@ -19,6 +20,10 @@ pub use invoke::{
 };
 pub use log::{LogEvent, LogLine, LogLines, LogSource};
 pub use problem::{PROBLEM_TYPE, Problem};
+pub use run::{
+    BadRunFrame, DEFAULT_RUN_OUTPUT, MAX_RUN_FRAME, MAX_RUN_OUTPUT, MAX_RUN_OUTPUT_JSON,
+    RUN_FRAME_HEADER, RUN_TYPE, RunEnd, RunFrame, RunOutcome, RunResult, RunSpec,
+};
 pub use since::Since;
 pub use spec::{CodeSpec, FunctionSpec};
 

@@ -189,6 +189,8 @@ pub enum Interface {
     Stream,
     /// The Lambda Runtime API, served by the agent.
     RuntimeApi,
+    /// No calls: the call stream carries the bytes of standard input to the program and those of standard output back, without frames.
+    Program,
 }
 
 /// What to run.

@@ -5,8 +5,9 @@ use warren_model::{Config, StateReason, Version};
 /// What must be done before a version can run, and whether it may at all: the registry's view of languages and engines.
 #[async_trait]
 pub trait Prepare: Send + Sync + 'static {
-    /// Whether this server could run a function of this configuration; asked before anything is stored, while the client waits.
-    async fn admit(&self, config: &Config) -> Result<(), Refusal>;
+    /// Whether this server could run a function of this configuration; asked before anything is stored, while the client waits. With `force` an engine that
+    /// can't be used at present is no reason to refuse.
+    async fn admit(&self, config: &Config, force: bool) -> Result<(), Refusal>;
 
     /// Makes all that running this version needs: the language's tree, the unpacked code, the engine's image. Idempotent: it is called again after a
     /// restart in between. May take minutes; runs beside calls and other preparations.

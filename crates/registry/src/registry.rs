@@ -395,10 +395,10 @@ impl Inner {
     }
 
     /// Whether a function of this configuration could be prepared and run here.
-    async fn admit(&self, config: &Config) -> Result<(), RegistryError> {
+    async fn admit(&self, config: &Config, force: bool) -> Result<(), RegistryError> {
         config.validate()?;
         self.parts.catalogue.resolve(&config.runtime)?;
-        Ok(self.parts.preparer.admit(config).await?)
+        Ok(self.parts.preparer.admit(config, force).await?)
     }
 
     /// What code of this runtime runs on.

@@ -25,6 +25,8 @@ pub struct NewFunction {
     pub reserved_concurrency: Option<u32>,
     /// Whether version 1 is published with it.
     pub publish: bool,
+    /// Whether it is taken though its engine can't be used at present.
+    pub force: bool,
 }
 
 /// A function was created and is being prepared.
@@ -41,6 +43,8 @@ pub struct Created {
 pub struct Guard {
     /// `$LATEST` still has this revision.
     pub revision: Option<RevisionId>,
+    /// Its engine need not be usable at present.
+    pub force: bool,
 }
 
 /// Code was replaced and is being prepared.

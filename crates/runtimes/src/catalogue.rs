@@ -54,15 +54,17 @@ pub enum ResolveError {
     },
 }
 
+/// The numbers in an id, so that 3.9 comes before 3.13.
+fn version(id: &str) -> Vec<u32> {
+    let numbers = id.split(|c: char| !c.is_ascii_digit());
+    numbers.filter_map(|number| number.parse().ok()).collect()
+}
+
 /// What would do in place of a runtime that is gone: its language's ids, the newest first; for a language that is not here, programs of one's own.
 fn nearest(asked: &str, known: &[String]) -> String {
     fn language(id: &str) -> &str {
         let end = id.find(|c: char| !c.is_ascii_alphabetic());
         &id[..end.unwrap_or(id.len())]
-    }
-    fn version(id: &str) -> Vec<u32> {
-        let numbers = id.split(|c: char| !c.is_ascii_digit());
-        numbers.filter_map(|number| number.parse().ok()).collect()
     }
     let mut same: Vec<&str> = known.iter().map(String::as_str).collect();
     same.retain(|id| language(id) == language(asked));
@@ -211,6 +213,14 @@ impl Catalogue {
             Lifecycle::Deprecated => ResolveError::Deprecated { asked, known },
             Lifecycle::Unknown => ResolveError::Unknown { asked, known },
         })
+    }
+
+    /// The newest recipe that runs scripts with the ending of this file's name.
+    pub fn for_script(&self, file: &str) -> Option<&Arc<Recipe>> {
+        self.recipes
+            .values()
+            .filter(|recipe| recipe.script.as_ref().is_some_and(|s| s.runs(file)))
+            .max_by_key(|recipe| version(&recipe.id))
     }
 
     /// All recipes, by id.

@@ -17,6 +17,6 @@ pub use catalogue::{Catalogue, Resolution, ResolveError};
 pub use files::FilesError;
 pub use kit::{AGENT, Kit, KitError};
 pub use progress::Progress;
-pub use recipe::{Bootstrap, Interface, Origin, Recipe, RecipeError, TreeDigest, TreeSpec};
+pub use recipe::{Bootstrap, Interface, Origin, Recipe, RecipeError, Script, TreeDigest, TreeSpec};
 pub use skeleton::{RUNTIME_GID, RUNTIME_UID, RUNTIME_USER};
 pub use trees::{BuildFailure, Tree, TreeError, Trees};

@@ -105,6 +105,24 @@ pub struct TreeSpec {
     pub download_mb: u32,
 }
 
+/// How a program that stands in one file is run, without the runtime's bootstrap.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Script {
+    /// The interpreter with its arguments; the file's path follows.
+    pub command: Vec<String>,
+    /// Endings of file names, without the dot; the first is given to a text without a name.
+    pub endings: Vec<String>,
+}
+
+impl Script {
+    /// Whether a file's name has one of the endings.
+    pub fn runs(&self, file: &str) -> bool {
+        let ending = file.rsplit_once('.').map(|(_, ending)| ending);
+        ending.is_some_and(|ending| self.endings.iter().any(|known| known == ending))
+    }
+}
+
 /// Names one root file system by what it is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TreeDigest(String);
@@ -153,6 +171,8 @@ pub struct Recipe {
     pub bootstrap: Option<Bootstrap>,
     /// A handler name that fits, for examples and hints.
     pub example_handler: String,
+    /// How scripts are run on it, if they can be.
+    pub script: Option<Script>,
     /// Added to the environment that Lambda sets.
     pub environment: BTreeMap<String, String>,
     /// The root file system.
@@ -179,6 +199,7 @@ struct RecipeToml {
     command: Vec<String>,
     bootstrap: Option<String>,
     example_handler: String,
+    script: Option<Script>,
     #[serde(default)]
     environment: BTreeMap<String, String>,
     tree: TreeSpec,
@@ -236,6 +257,7 @@ impl Recipe {
                 None => Bootstrap::Shared(name),
             }),
             example_handler: raw.example_handler,
+            script: raw.script,
             environment: raw.environment,
             tree: raw.tree,
             origin,

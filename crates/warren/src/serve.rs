@@ -101,6 +101,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         trees,
         blobs: Arc::new(FileBlobs::open(&data.folder("blobs")?).await?),
         unpacked: Arc::new(Unpacked::open(&data.folder("code")?).await?),
+        run_code: run_code(&data.folder("run-code")?).await?,
         engines: engines.clone(),
         builds: Builds::default(),
     });
@@ -261,6 +262,13 @@ fn busy_poll(moment: Duration) -> BusyPoll {
         );
     }
     BusyPoll::new(if pays { moment } else { Duration::ZERO })
+}
+
+/// Where the code of one-shot runs is: empty at each start, as no run outlives its server.
+async fn run_code(folder: &std::path::Path) -> anyhow::Result<Unpacked> {
+    let code = Unpacked::open(folder).await?;
+    code.retain(&HashSet::new()).await?;
+    Ok(code)
 }
 
 /// Removes what tree builds of dead processes left.

@@ -389,7 +389,8 @@ mod tests {
         while (&agent).write(&[0; 4096]).is_ok() {}
         agent.set_nonblocking(false).unwrap();
         let (control, _held) = UnixStream::pair().unwrap();
-        let (output, _pipes) = Output::new(Arc::new(Outbox::new(control))).unwrap();
+        let (output, _pipes) =
+            Output::new(Arc::new(Outbox::new(control)), crate::output::HOST_PATIENCE).unwrap();
         let session = Session::new(agent, Arc::new(output), Arc::new(Supervisor::new()));
         session.late.keep(1, vec![0; 1 << 20]);
         let (ended, end) = mpsc::channel();

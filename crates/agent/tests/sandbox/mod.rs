@@ -337,6 +337,7 @@ impl Sandbox {
         let source = match interface {
             Interface::Stream => include_str!("../runtimes/stream.py"),
             Interface::RuntimeApi => include_str!("../runtimes/runtime_api.py"),
+            Interface::Program => "import sys; sys.stdout.write(sys.stdin.read())",
         };
         Self::command(interface, &["/usr/bin/python3", "-c", source])
     }

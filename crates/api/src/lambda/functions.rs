@@ -93,6 +93,7 @@ pub(super) async fn create(api: &Api, call: Call) -> Answered {
             tags,
             reserved_concurrency: None,
             publish,
+            force: false,
         })
         .await?;
     // With Publish the answer is the published version's, under the function's own ARN.

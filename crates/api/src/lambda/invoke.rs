@@ -46,6 +46,7 @@ pub(super) async fn invoke(api: &Api, call: Call) -> Result<Response<Body>, Lamb
         let executed = version.id;
         let invocation = Invocation {
             version,
+            engine: None,
             trace: call
                 .header("x-amzn-trace-id")
                 .and_then(TraceHeader::of_caller),

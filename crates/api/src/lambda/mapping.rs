@@ -136,6 +136,10 @@ impl From<InvokeError> for LambdaError {
                 Code::ResourceConflictException,
                 "The function was changed or deleted while it was being invoked. Try again.",
             ),
+            InvokeError::EngineUnavailable { engine, reason } => Self::new(
+                Code::ServiceException,
+                format!("The function's engine '{engine}' can't be used at present. {reason}"),
+            ),
             InvokeError::Stopping => Self::new(
                 Code::ServiceUnavailableException,
                 "Warren is stopping. Try again when it runs.",

@@ -26,6 +26,7 @@ fn guard(members: &mut Members) -> Result<Guard, LambdaError> {
             .string("RevisionId")?
             .filter(|id| !id.is_empty())
             .map(RevisionId::new),
+        ..Guard::default()
     })
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Changes {
     /// Tags to set, and keys to remove.
     pub(super) tags: Option<(Tags, Vec<String>)>,
     pub(super) reserved_concurrency: Option<Option<u32>>,
+    /// Whether an engine is taken that can't be used at present.
+    pub(super) force: bool,
 }
 
 impl Changes {
@@ -28,7 +30,10 @@ impl Changes {
     pub(super) fn between(entry: &Entry, spec: Spec, without_code: bool) -> Result<Self, Refusal> {
         let function = &entry.function;
         let latest = &entry.latest;
-        let mut changes = Self::default();
+        let mut changes = Self {
+            force: spec.force,
+            ..Self::default()
+        };
         if let Some(tags) = spec.all_tags(&function.tags)?
             && tags != function.tags
         {

@@ -81,7 +81,7 @@ fn file_name(family: &str, handler: &str, source: &str) -> Result<String, Refusa
 }
 
 /// Whether a JavaScript source is an ECMAScript module: a statement begins with `import` or `export`.
-fn is_module(source: &str) -> bool {
+pub(super) fn is_module(source: &str) -> bool {
     source.lines().any(|line| {
         let line = line.trim_start();
         [

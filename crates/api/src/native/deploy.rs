@@ -37,9 +37,12 @@ pub(super) async fn create(
         routes: spec.routes.unwrap_or_default(),
         reserved_concurrency: spec.reserved_concurrency.flatten(),
         publish: false,
+        force: spec.force,
     };
-    api.registry().create(new).await?;
-    deployed(api, &name, true, Vec::new()).await
+    let force = new.force;
+    let created = api.registry().create(new).await;
+    created.map_err(|error| refused(error, force))?;
+    deployed(api, &name, true, Vec::new(), force).await
 }
 
 /// Makes a function what a request says. Runs on when the client goes away: half a change helps nobody.
@@ -49,9 +52,9 @@ pub(super) async fn change(api: &Api, entry: Arc<Entry>, spec: Spec) -> Result<D
     let api = api.clone();
     let task = tokio::spawn(async move {
         let name = entry.function.name();
-        let changed = changes.names.clone();
+        let (changed, force) = (changes.names.clone(), changes.force);
         apply(&api, name, changes).await?;
-        deployed(&api, name, false, changed).await
+        deployed(&api, name, false, changed, force).await
     });
     task.await
         .unwrap_or_else(|panic| Err(Refusal::internal(&panic)))
@@ -62,14 +65,23 @@ async fn deployed(
     name: &FunctionName,
     created: bool,
     changed: Vec<String>,
+    force: bool,
 ) -> Result<Deployed, Refusal> {
     let entry = find::entry(api, name.as_str())?;
     let launcher = api.invoker().launcher();
+    let config = &entry.latest.config;
+    let mut warnings = launcher.out_of_reach(config).await;
+    if force && let Some(reason) = launcher.unavailable(config.engine).await {
+        warnings.push(format!(
+            "The engine '{}' can't be used at present, and calls are refused until it can. {reason}",
+            config.engine
+        ));
+    }
     Ok(Deployed {
         function: view::function(api, &entry),
         created,
         changed,
-        warnings: launcher.out_of_reach(&entry.latest.config).await,
+        warnings,
     })
 }
 
@@ -84,9 +96,9 @@ async fn apply(api: &Api, name: &FunctionName, changes: Changes) -> Result<(), R
             .resolve(&config.runtime)
             .map_err(RegistryError::Runtime)?;
         launcher
-            .admit(config)
+            .admit(config, changes.force)
             .await
-            .map_err(RegistryError::Refused)?;
+            .map_err(|refusal| refused(RegistryError::Refused(refusal), changes.force))?;
     }
     if changes.patch.is_some() || changes.zip.is_some() {
         refuse_unsettled(&find::entry(api, name.as_str())?.latest)?;
@@ -111,15 +123,29 @@ async fn apply(api: &Api, name: &FunctionName, changes: Changes) -> Result<(), R
             .update_code(name, zip, &Guard::default(), false, false)
             .await?;
     }
+    let guard = Guard {
+        force: changes.force,
+        ..Guard::default()
+    };
     if let Some(patch) = changes.patch {
         if has_code {
             settled(api, name).await?;
         }
-        registry
-            .update_config(name, patch, &Guard::default())
-            .await?;
+        registry.update_config(name, patch, &guard).await?;
     }
     Ok(())
+}
+
+/// A refusal of an engine names the way around it.
+fn refused(error: RegistryError, force: bool) -> Refusal {
+    let engine = matches!(&error, RegistryError::Refused(refusal) if refusal.field == "engine");
+    let refusal = Refusal::from(error);
+    match engine && !force {
+        true => refusal.next(
+            "Choose another engine, or take this one all the same with 'force' (--force): calls are then refused until it can be used.",
+        ),
+        false => refusal,
+    }
 }
 
 fn in_preparation(version: &Version) -> bool {

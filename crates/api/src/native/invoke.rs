@@ -7,9 +7,10 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use warren_invoker::{Completed, Invocation};
 use warren_model::{
-    Outcome, RequestId,
+    EngineName, Outcome, RequestId,
     native::{DURATION_HEADER, InvokeOutcome, LOG_TAIL_HEADER, OUTCOME_HEADER},
 };
+use warren_registry::RegistryError;
 
 use super::{
     extract::{Event, Named, Params},
@@ -24,6 +25,8 @@ use crate::state::Api;
 pub(super) struct InvokeParams {
     /// A published version; `$LATEST` without it.
     qualifier: Option<String>,
+    /// The engine that runs this call, in place of the function's own, about which nothing changes.
+    engine: Option<String>,
     /// Whether the answer waits for the log and brings its last 4 KiB.
     #[serde(default)]
     tail: bool,
@@ -50,10 +53,19 @@ pub(super) async fn invoke(
     Event(payload): Event,
 ) -> Result<Response<Body>, Refusal> {
     let begun = Instant::now();
+    let asked = params.engine.as_deref().map(str::parse::<EngineName>);
+    let asked = asked.transpose()?;
+    let version = Found::of(&api, &name, params.qualifier.as_deref())?.callable()?;
+    let engine = asked.filter(|engine| *engine != version.config.engine);
+    if let Some(engine) = engine {
+        let ready = api.invoker().launcher().elsewhere(&version, engine).await;
+        ready.map_err(RegistryError::Refused)?;
+    }
     let find = || {
         let found = Found::of(&api, &name, params.qualifier.as_deref())?;
         let invocation = Invocation {
             version: found.callable()?,
+            engine,
             request_id: request_id.clone(),
             payload: payload.clone(),
             arn: found.arn(&api),

@@ -1,6 +1,6 @@
 //! Other crates' errors as refusals.
 
-use warren_invoker::InvokeError;
+use warren_invoker::{InvokeError, RunError};
 use warren_model::{Invalid, State, chain};
 use warren_package::PackageError;
 use warren_registry::{ACCOUNT_CONCURRENCY, NoCode, NotFound, NotReady, RegistryError};
@@ -259,12 +259,31 @@ impl From<InvokeError> for Refusal {
                 "The function was changed or deleted while it was being invoked.",
             )
             .next("Try again."),
+            InvokeError::EngineUnavailable { engine, reason } => Self::new(
+                Kind::Unavailable,
+                format!("The function's engine '{engine}' can't be used at present. {reason}"),
+            )
+            .next("Call again when 'warren engines' says that it works; nothing has to be deployed again."),
             InvokeError::Stopping => {
                 Self::new(Kind::Unavailable, "Warren is stopping.").next("Try again when it runs.")
             }
             other => {
                 tracing::error!(error = %other, "a call could not be run");
                 Self::new(Kind::Internal, "The function's engine can't run it now.")
+                    .next("'warren doctor' checks the engine; Warren's log has the cause.")
+            }
+        }
+    }
+}
+
+impl From<RunError> for Refusal {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Refused(error) => error.into(),
+            RunError::NoRoom(error) => error.into(),
+            error => {
+                tracing::error!(error = %error, "a run could not begin");
+                Self::new(Kind::Internal, "The engine can't start a sandbox now.")
                     .next("'warren doctor' checks the engine; Warren's log has the cause.")
             }
         }

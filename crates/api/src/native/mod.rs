@@ -22,6 +22,7 @@ mod mapping;
 mod openapi;
 mod refusal;
 mod routes;
+mod run;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -86,6 +87,7 @@ pub(crate) fn router(api: Api, surroundings: Surroundings) -> Router {
         .route("/functions/{name}/code", put(functions::upload))
         .route("/functions/{name}/invoke", post(invoke::invoke))
         .route("/functions/{name}/logs", get(logs::logs))
+        .route("/run", post(run::run))
         .route("/runtimes", get(host::runtimes))
         .route("/engines", get(host::engines))
         .route("/routes", get(routes::list))

@@ -9,7 +9,7 @@ use utoipa::{
 
 use warren_model::native::Problem;
 
-use super::{functions, health, host, invoke, logs, routes};
+use super::{functions, health, host, invoke, logs, routes, run};
 
 /// The description of the interface, from the code.
 #[derive(OpenApi)]
@@ -27,6 +27,7 @@ use super::{functions, health, host, invoke, logs, routes};
         functions::delete,
         functions::upload,
         invoke::invoke,
+        run::run,
         logs::logs,
         host::runtimes,
         host::engines,
@@ -34,7 +35,7 @@ use super::{functions, health, host, invoke, logs, routes};
         health::health,
         document,
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, warren_model::native::RunEnd)),
     tags(
         (name = "functions", description = "Functions, their invocations and logs."),
         (name = "server", description = "What the server has and serves."),

@@ -21,6 +21,7 @@ pub(super) struct Spec {
     pub(super) routes: Option<Vec<Route>>,
     pub(super) reserved_concurrency: Option<Option<u32>>,
     pub(super) zip: Option<Bytes>,
+    pub(super) force: bool,
 }
 
 impl Spec {
@@ -62,6 +63,7 @@ impl Spec {
             routes: spec.routes.map(routes).transpose()?,
             reserved_concurrency: spec.reserved_concurrency,
             zip,
+            force: spec.force,
         })
     }
 

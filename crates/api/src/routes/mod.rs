@@ -126,6 +126,7 @@ async fn answer(
         let timeout_s = version.config.timeout.get();
         let invocation = Invocation {
             version: version.clone(),
+            engine: None,
             request_id: request_id.clone(),
             payload: payload.clone(),
             arn: account.function_arn(&name),

@@ -47,6 +47,14 @@ impl From<InvokeError> for Refusal {
                 retry_after_s,
                 "this machine has no room for another call now.",
             ),
+            // Whoever calls a route is not the server's owner, and is told no more.
+            error @ InvokeError::EngineUnavailable { .. } => {
+                tracing::warn!(%error, "a call of a route could not be run");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "Service Unavailable: the function's engine can't be used at present.",
+                )
+            }
             InvokeError::Stopping => Self::later(
                 StatusCode::SERVICE_UNAVAILABLE,
                 RETRY_AFTER_S,

@@ -26,8 +26,8 @@ pub(crate) const PING_AFTER: Duration = Duration::from_millis(50);
 pub(crate) struct World {
     pub(crate) invoker: Invoker,
     registry: Registry,
-    engine: Arc<FakeEngine>,
-    _folder: tempfile::TempDir,
+    pub(crate) engine: Arc<FakeEngine>,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -61,6 +61,7 @@ impl World {
             trees: Trees::new(path.join("cache")),
             blobs: Arc::new(FileBlobs::open(&path.join("blobs")).await.unwrap()),
             unpacked: Arc::new(Unpacked::open(&path.join("code")).await.unwrap()),
+            run_code: Unpacked::open(&path.join("run-code")).await.unwrap(),
             engines: Engines::from([(EngineName::Docker, Arc::clone(&engine) as _)]),
             builds: Builds::default(),
         });
@@ -91,7 +92,7 @@ impl World {
             invoker,
             registry,
             engine,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -108,6 +109,7 @@ impl World {
                 tags: Default::default(),
                 routes: Vec::new(),
                 publish: false,
+                force: false,
                 reserved_concurrency: None,
             })
             .await
@@ -139,6 +141,14 @@ impl World {
         self.engine.stuck.store(stuck, Ordering::Relaxed);
     }
 
+    /// How many one-shot runs have code on the disk.
+    pub(crate) fn run_code(&self) -> usize {
+        let folder = self.folder.path().join("run-code");
+        let entries = std::fs::read_dir(folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name != ".boot").count()
+    }
+
     /// How many instances have a folder.
     pub(crate) fn instance_folders(&self) -> usize {
         std::fs::read_dir(&self.engine.run).unwrap().count()
@@ -158,6 +168,7 @@ impl World {
     ) -> Result<Completed, InvokeError> {
         let invocation = Invocation {
             version: Arc::clone(version),
+            engine: None,
             request_id: RequestId::random(),
             payload: Bytes::from(format!("\"{event}\"")),
             arn: "arn:aws:lambda:us-east-1:000000000000:function:f".into(),
@@ -191,7 +202,7 @@ impl World {
     }
 }
 
-fn config(timeout: u16) -> Config {
+pub(crate) fn config(timeout: u16) -> Config {
     Config {
         runtime: "python3.13".into(),
         handler: "app.handler".into(),

@@ -61,6 +61,9 @@ pub struct FunctionSpec {
     /// Its code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<CodeSpec>,
+    /// Whether an engine is taken that can't be used at present: calls are refused with the reason (503) until it can. No part of the function.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
 }
 
 /// Code, in one of three forms.

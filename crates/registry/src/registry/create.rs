@@ -22,6 +22,7 @@ impl Inner {
             routes,
             reserved_concurrency,
             publish,
+            force,
         } = new;
         validate_tags(&tags)?;
         if let Some(engine) = engine_from_tags(&tags)? {
@@ -30,7 +31,7 @@ impl Inner {
         let routes = routes::distinct(routes.into_iter().chain(routes_from_tags(&tags)?));
         // Before the work of keeping a zip; for certain below.
         free(&self.snapshot.load(), &name)?;
-        self.admit(&config).await?;
+        self.admit(&config, force).await?;
         let size = zip.len() as u64;
         let target = self.target(&config.runtime)?;
         let hold = self.keep(zip, target).await?;

@@ -14,6 +14,7 @@ impl Inner {
         let turn = self.turn().await?;
         let guard = Guard {
             revision: request.revision,
+            ..Guard::default()
         };
         let entry = turn.settled(name, &guard)?;
         let latest = &entry.latest;

@@ -109,7 +109,7 @@ impl Inner {
             }
             let _hold = self.holds.hold(digest);
             drop(turn);
-            self.admit(&asked.0).await?;
+            self.admit(&asked.0, guard.force).await?;
             let (before, after) = (&entry.latest.config.runtime, &asked.0.runtime);
             if before != after {
                 let zip = self.zip(&digest).await?;

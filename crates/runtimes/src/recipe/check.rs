@@ -31,7 +31,16 @@ pub(super) fn check(raw: &RecipeToml, files: &Files, shared: &Shared) -> Result<
             return Err(fault("stands_in_for", "names the recipe's own id"));
         }
     }
-    command(raw)?;
+    command("command", &raw.command)?;
+    if let Some(script) = &raw.script {
+        command("script.command", &script.command)?;
+        if script.endings.is_empty() {
+            return Err(fault("script.endings", "must have one at least"));
+        }
+        for ending in &script.endings {
+            name("script.endings", ending)?;
+        }
+    }
     if raw.example_handler.trim().is_empty() {
         return Err(fault("example_handler", "must not be empty"));
     }
@@ -58,15 +67,15 @@ fn name(field: &str, text: &str) -> Result<(), Fault> {
     ))
 }
 
-fn command(raw: &RecipeToml) -> Result<(), Fault> {
-    match raw.command.first() {
-        None => Err(fault("command", "must name a program")),
+fn command(field: &str, words: &[String]) -> Result<(), Fault> {
+    match words.first() {
+        None => Err(fault(field, "must name a program")),
         Some(program) if !program.starts_with('/') => Err(fault(
-            "command",
+            field,
             format!("begins with {program:?}; the program needs its full path in the tree"),
         )),
-        Some(_) if raw.command.iter().any(|word| word.contains('\0')) => {
-            Err(fault("command", "holds a NUL character"))
+        Some(_) if words.iter().any(|word| word.contains('\0')) => {
+            Err(fault(field, "holds a NUL character"))
         }
         Some(_) => Ok(()),
     }

@@ -39,6 +39,11 @@ impl Failure {
         }
     }
 
+    /// Ends the command with this status.
+    pub(super) fn status(self, status: u8) -> Self {
+        Self { status, ..self }
+    }
+
     /// Prints it, the hint apart from the error.
     pub(super) fn report(&self) -> ExitCode {
         eprintln!("warren: {}", program::commands(&self.message));

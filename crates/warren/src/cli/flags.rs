@@ -13,8 +13,8 @@ use super::failure::Failure;
 const NAME_RULE: &str =
     "names need at least two characters: a letter first, then letters, digits or _";
 
-/// The members of a [`FunctionSpec`] that have a flag of another name.
-const FLAGS: [(&str, &str); 7] = [
+/// The members of a [`FunctionSpec`] or a `RunSpec` that have a flag of another name.
+const FLAGS: [(&str, &str); 8] = [
     ("timeout_s", "timeout"),
     ("memory_mb", "memory"),
     ("ephemeral_storage_mb", "storage"),
@@ -22,9 +22,17 @@ const FLAGS: [(&str, &str); 7] = [
     ("tags", "tag"),
     ("routes", "route"),
     ("reserved_concurrency", "concurrency"),
+    ("max_output_bytes", "max-output"),
 ];
 /// Those whose flag has the same name.
-const SAME: [&str; 5] = ["runtime", "handler", "engine", "network", "description"];
+const SAME: [&str; 6] = [
+    "runtime",
+    "handler",
+    "engine",
+    "network",
+    "description",
+    "entry",
+];
 
 /// The flag that sets a member of a [`FunctionSpec`], without its dashes.
 pub(super) fn flag_of(member: &str) -> Option<&'static str> {
@@ -64,6 +72,9 @@ pub(super) struct FunctionFlags {
     /// Isolation (`warren engines` lists them)
     #[arg(long, value_name = "NAME")]
     engine: Option<String>,
+    /// Take the engine though it can't be used at present: calls are refused with the reason until it can
+    #[arg(long)]
+    force: bool,
     /// What it may reach: none, internet (no private network, no host, no metadata address), or allow (what --allow names) [default: internet where the server's machine can enforce it]
     #[arg(long, value_name = "POLICY")]
     network: Option<String>,
@@ -104,9 +115,10 @@ impl FunctionFlags {
             ephemeral_storage_mb: self.storage,
             environment: self.environment()?,
             engine: self.engine.clone(),
-            network: self.network()?,
+            network: policy(self.network.as_deref(), &self.allow)?,
             description: self.description.clone(),
             tags: (!self.tags.is_empty()).then(|| self.tags.iter().cloned().collect()),
+            force: self.force,
             routes: self.routes()?,
             reserved_concurrency: self.concurrency.map(|concurrency| match concurrency {
                 Concurrency::None => None,
@@ -114,31 +126,6 @@ impl FunctionFlags {
             }),
             ..FunctionSpec::default()
         })
-    }
-
-    fn network(&self) -> Result<Option<String>, Failure> {
-        let example =
-            "such as --allow db.internal:5432 or --allow host:5432 (the server's machine)";
-        match (self.network.as_deref(), self.allow.is_empty()) {
-            (None | Some("allow"), false) => Ok(Some(format!("allow:{}", self.allow.join(" ")))),
-            (Some("allow" | "allow:"), true) => Err(Failure::usage(format!(
-                "--network allow opens nothing by itself: name at least one destination, {example}"
-            ))),
-            (Some(policy), false) => Err(Failure::usage(format!(
-                "--network {policy} and --allow can't stand together: what --allow names is all that the function may reach"
-            ))
-            .hint(format!(
-                "Leave out --network to reach what --allow names and nothing else, or leave out --allow to keep '{policy}'."
-            ))),
-            (Some(policy), true)
-                if !["none", "internet"].contains(&policy) && !policy.starts_with("allow:") =>
-            {
-                Err(Failure::usage(format!(
-                    "--network {policy} is not known: write --network none, --network internet, or destinations, {example}"
-                )))
-            }
-            (policy, true) => Ok(policy.map(str::to_owned)),
-        }
     }
 
     fn routes(&self) -> Result<Option<Vec<String>>, Failure> {
@@ -180,7 +167,32 @@ impl FunctionFlags {
     }
 }
 
-fn parse_pair(text: &str) -> Result<(String, String), String> {
+/// The policy that `--network` and `--allow` say together.
+pub(super) fn policy(network: Option<&str>, allow: &[String]) -> Result<Option<String>, Failure> {
+    let example = "such as --allow db.internal:5432 or --allow host:5432 (the server's machine)";
+    match (network, allow.is_empty()) {
+        (None | Some("allow"), false) => Ok(Some(format!("allow:{}", allow.join(" ")))),
+        (Some("allow" | "allow:"), true) => Err(Failure::usage(format!(
+            "--network allow opens nothing by itself: name at least one destination, {example}"
+        ))),
+        (Some(policy), false) => Err(Failure::usage(format!(
+            "--network {policy} and --allow can't stand together: what --allow names is all that the function may reach"
+        ))
+        .hint(format!(
+            "Leave out --network to reach what --allow names and nothing else, or leave out --allow to keep '{policy}'."
+        ))),
+        (Some(policy), true)
+            if !["none", "internet"].contains(&policy) && !policy.starts_with("allow:") =>
+        {
+            Err(Failure::usage(format!(
+                "--network {policy} is not known: write --network none, --network internet, or destinations, {example}"
+            )))
+        }
+        (policy, true) => Ok(policy.map(str::to_owned)),
+    }
+}
+
+pub(super) fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".to_owned()),
@@ -198,19 +210,19 @@ fn check_name(name: &str) -> Result<(), String> {
     }
 }
 
-fn parse_destination(text: &str) -> Result<String, String> {
+pub(super) fn parse_destination(text: &str) -> Result<String, String> {
     warren_network::check_destination(text).map(|()| text.to_owned())
 }
 
-fn parse_timeout(text: &str) -> Result<i64, String> {
+pub(super) fn parse_timeout(text: &str) -> Result<i64, String> {
     parse_number(text, "seconds", Timeout::MIN, Timeout::MAX)
 }
 
-fn parse_memory(text: &str) -> Result<i64, String> {
+pub(super) fn parse_memory(text: &str) -> Result<i64, String> {
     parse_number(text, "MB", Memory::MIN, Memory::MAX)
 }
 
-fn parse_storage(text: &str) -> Result<i64, String> {
+pub(super) fn parse_storage(text: &str) -> Result<i64, String> {
     parse_number(text, "MB", EphemeralStorage::MIN, EphemeralStorage::MAX)
 }
 

@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// A published version
     #[arg(long, value_name = "VERSION")]
     qualifier: Option<String>,
+    /// Isolation of this one call; nothing about the function changes
+    #[arg(long, value_name = "NAME")]
+    engine: Option<String>,
     /// Print the end of the call's log to the standard error
     #[arg(short, long)]
     logs: bool,
@@ -64,6 +67,7 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     let call = InvokeRequest {
         payload: payload(args)?,
         qualifier: args.qualifier.clone(),
+        engine: args.engine.clone(),
         tail: args.logs,
     };
     let invoked = args.connection.client()?.invoke(&args.name, call).await?;

@@ -22,6 +22,7 @@ mod output;
 mod package;
 mod program;
 mod routes;
+mod run;
 mod runtimes;
 mod source;
 mod table;
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Deploy(deploy::Args),
     /// Call a function and print its answer
     Invoke(invoke::Args),
+    /// Run a program once in a fresh sandbox, without making a function
+    Run(Box<run::Args>),
     /// List functions
     List(list::Args),
     /// Show a function
@@ -67,20 +70,29 @@ pub(crate) enum Command {
     Completions(completions::Args),
 }
 
-/// Runs a command to its exit status: 0, 1 (failed) or 2 (usage).
+/// Runs a command to its exit status: 0, 1 (failed) or 2 (usage); `warren run` has its program's.
 pub(crate) fn run(command: Command) -> ExitCode {
     let outcome = match command {
         Command::Completions(args) => completions::run(&args),
-        other => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Failure::from)
-            .and_then(|runtime| runtime.block_on(ask(other))),
+        Command::Run(args) => {
+            let status = block_on(run::run(&args));
+            return status.map_or_else(|failure| failure.report(), ExitCode::from);
+        }
+        other => block_on(ask(other)),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// Runs a future on this thread.
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::from)
+        .and_then(|runtime| runtime.block_on(future))
 }
 
 async fn ask(command: Command) -> Result<(), Failure> {
@@ -97,6 +109,7 @@ async fn ask(command: Command) -> Result<(), Failure> {
         Command::Engines(args) => engines::run(&args).await,
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Env(args) => env::run(&args).await,
+        Command::Run(args) => run::run(&args).await.map(drop),
         Command::Completions(args) => completions::run(&args),
     }
 }

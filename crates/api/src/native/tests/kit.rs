@@ -71,7 +71,7 @@ struct Preparer(Arc<Semaphore>);
 
 #[async_trait]
 impl Prepare for Preparer {
-    async fn admit(&self, _config: &Config) -> Result<(), Refusal> {
+    async fn admit(&self, _config: &Config, _force: bool) -> Result<(), Refusal> {
         Ok(())
     }
 
@@ -119,6 +119,7 @@ impl World {
             trees: Trees::new(path.join("cache")),
             blobs: Arc::new(FileBlobs::open(&path.join("blobs")).await.unwrap()),
             unpacked: Arc::new(Unpacked::open(&path.join("code")).await.unwrap()),
+            run_code: Unpacked::open(&path.join("run-code")).await.unwrap(),
             engines: Engines::from([(EngineName::Docker, Arc::new(NoEngine) as _)]),
         });
         let permits = Arc::new(Semaphore::new(0));

@@ -66,9 +66,11 @@ async fn updates_are_guarded() {
     let f = name("f");
     let stale = Guard {
         revision: Some(RevisionId::new("another")),
+        ..Guard::default()
     };
     let fresh = Guard {
         revision: Some(before.revision.clone()),
+        ..Guard::default()
     };
     for refused in [
         registry

@@ -20,7 +20,7 @@ pub(super) struct Preparer(Semaphore);
 
 #[async_trait]
 impl Prepare for Preparer {
-    async fn admit(&self, config: &Config) -> Result<(), Refusal> {
+    async fn admit(&self, config: &Config, _force: bool) -> Result<(), Refusal> {
         match config.description.as_str() {
             "refuse" => Err(Refusal {
                 field: "engine".to_owned(),
@@ -127,6 +127,7 @@ pub(super) fn function(text: &str) -> NewFunction {
         routes: Vec::new(),
         reserved_concurrency: None,
         publish: false,
+        force: false,
     }
 }
 
