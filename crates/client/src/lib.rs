@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod calls;
 mod client;
 mod error;
 mod functions;
@@ -9,6 +10,7 @@ mod invoke;
 mod key;
 mod logs;
 
+pub use calls::CallQuery;
 pub use client::Client;
 pub use error::ClientError;
 pub use invoke::{InvokeRequest, Invoked};

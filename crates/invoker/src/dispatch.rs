@@ -16,12 +16,13 @@ use warren_scheduler::{
     Action, CallId, Event, FunctionKey, Instance, Moment, PoolKey, PoolSpec, Refusal, Scheduler,
 };
 
-use crate::{Completed, Invocation, InvokeError, instance, invoker::Context};
+use crate::{Completed, Invocation, InvokeError, arrival::Arrival, instance, invoker::Context};
 
 /// An accepted invocation on its way to an instance.
 pub(crate) struct Job {
     pub(crate) call: CallId,
     pub(crate) invocation: Invocation,
+    pub(crate) arrival: Arrival,
     /// Where the answer goes; the caller may be gone.
     pub(crate) reply: oneshot::Sender<Result<Completed, InvokeError>>,
 }
@@ -110,6 +111,7 @@ impl Dispatch {
         &self,
         context: &Arc<Context>,
         invocation: Invocation,
+        arrival: Arrival,
         reply: oneshot::Sender<Result<Completed, InvokeError>>,
     ) {
         let mut core = self.lock();
@@ -123,6 +125,7 @@ impl Dispatch {
         let job = Job {
             call,
             invocation,
+            arrival,
             reply,
         };
         core.waiting.insert(call, job);
@@ -375,6 +378,8 @@ impl Core {
             Action::Refuse { call, refusal } => {
                 if let Some(job) = self.waiting.remove(&call) {
                     let error = self.refusal(refusal, &job.invocation.version);
+                    job.arrival
+                        .refused(&context.records, &job.invocation, &error);
                     let _ = job.reply.send(Err(error));
                 }
             }

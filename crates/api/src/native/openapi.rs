@@ -9,7 +9,7 @@ use utoipa::{
 
 use warren_model::native::Problem;
 
-use super::{functions, health, host, invoke, logs, routes};
+use super::{calls, functions, health, host, invoke, logs, routes};
 
 /// The description of the interface, from the code.
 #[derive(OpenApi)]
@@ -28,6 +28,8 @@ use super::{functions, health, host, invoke, logs, routes};
         functions::upload,
         invoke::invoke,
         logs::logs,
+        calls::of_function,
+        calls::list,
         host::runtimes,
         host::engines,
         routes::list,

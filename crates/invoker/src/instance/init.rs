@@ -7,12 +7,12 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 use warren_engine::{EngineError, Refused, Sandbox};
-use warren_model::{InstanceId, NetworkPolicy, Timestamp, chain, limits::INIT_LIMIT};
+use warren_model::{InstanceId, NetworkPolicy, Timestamp, Wait, chain, limits::INIT_LIMIT};
 use warren_protocol::{Claim, Interface, StreamKind};
 use warren_runtimes::{Interface as RecipeInterface, RUNTIME_GID, RUNTIME_UID, Recipe};
 use warren_telemetry::report::InitPhase;
 
-use super::{Instance, LOOK, OUTPUT_NEWS, ended, ending::Ending, gauge::MemoryGauge};
+use super::{Instance, LOOK, OUTPUT_NEWS, ended, ending::Ending, gauge::Gauge, opening::Opening};
 use crate::{
     call_channel::{CallChannel, ChannelError},
     control::{Control, Life},
@@ -43,6 +43,7 @@ impl Instance {
         pool: &Arc<Pool>,
         id: &InstanceId,
     ) -> Result<Self, String> {
+        let begun = Instant::now();
         let version = &pool.version;
         let launcher = &context.launcher;
         let text = |error: Box<dyn std::error::Error + Send + Sync>| chain(error.as_ref());
@@ -53,7 +54,14 @@ impl Instance {
         let sandbox = engine.start(spec).await.map_err(|e| chain(&e))?;
         match Self::connect(context, pool, Arc::clone(&sandbox), &recipe, refusals).await {
             Ok(mut instance) => {
+                let there = Instant::now();
                 instance.first_init().await;
+                instance.opening = Some(Opening {
+                    kind: Wait::Start,
+                    begun,
+                    there,
+                    ready: Instant::now(),
+                });
                 Ok(instance)
             }
             Err(error) => {
@@ -102,6 +110,7 @@ impl Instance {
             refusals,
         ));
         let control = Control::new(control, Arc::clone(&recorder));
+        let source = context.records.source(version, sandbox.id());
         Ok(Self {
             pool: Arc::clone(pool),
             busy_poll: context.busy_poll.clone(),
@@ -111,9 +120,13 @@ impl Instance {
             channel,
             recorder,
             claim,
-            gauge: MemoryGauge::default(),
+            records: context.records.clone(),
+            source,
+            opening: None,
+            gauge: Gauge::default(),
             ready: false,
             init: None,
+            init_again: None,
             calls: 0,
             running: None,
             look: Box::pin(sleep(LOOK)),

@@ -11,4 +11,5 @@ mod control_stream;
 mod engine;
 mod hello;
 mod neighbour;
+mod recording;
 mod world;
