@@ -32,6 +32,10 @@ const STEP: u32 = 1_000;
 const STEPS: u32 = 8;
 
 /// What the writer gets.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are calls, and a box for each would be an allocation for each"
+)]
 #[derive(Debug)]
 pub(super) enum Item {
     Call(CallRecord),
