@@ -12,8 +12,9 @@ Examples:
   warren calls hello --limit 5
   warren calls hello --since 10m --outcome failed
 
-WAIT is what a call waited for at its instance, and how long; '-' is a warm one. CPU with a number behind it is that of so many calls together:
-short calls are not looked at one by one. PEAK is of the instance's life so far. Times up to HANDLER make the time to the answer.";
+WAIT is what a call waited for at its instance, and how long; '-' is a warm one.
+CPU with a number behind it is of so many calls together: short ones are not looked at one by one.
+PEAK is of the instance's life so far. The times up to HANDLER make the time to the answer.";
 
 /// `warren calls`.
 #[derive(Debug, ClapArgs)]
