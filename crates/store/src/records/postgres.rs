@@ -68,6 +68,12 @@ impl RecordStore for PostgresRecords {
                 };
                 rows.push((id, placed));
             }
+            if !fresh.is_empty() {
+                // Their ids are remembered here: a crash of the database must not forget them.
+                sqlx::query("SET LOCAL synchronous_commit = on")
+                    .execute(&mut *transaction)
+                    .await?;
+            }
             let mut kept = 0;
             for (sql, piece) in rows::pieces(&rows, Placeholders::Numbered) {
                 let query = piece

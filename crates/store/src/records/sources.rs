@@ -29,6 +29,10 @@ impl Sources {
         self.ids.extend(fresh.ids);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
     pub(super) fn clear(&mut self) {
         self.ids.clear();
     }
