@@ -6,10 +6,7 @@ use std::{
 use warren_invoker::{Completed, Invocation, InvokeError, Invoker};
 use warren_model::{Account, Timestamp};
 use warren_registry::Registry;
-use warren_telemetry::{
-    Dropped, Metrics,
-    metrics::{Ended, Now},
-};
+use warren_telemetry::{Dropped, metrics::Now};
 
 use crate::{auth::Keys, edge::Budget};
 
@@ -29,7 +26,6 @@ struct Parts {
     keys: Keys,
     account: Account,
     bodies: Budget,
-    metrics: Metrics,
 }
 
 impl Api {
@@ -41,7 +37,6 @@ impl Api {
             keys,
             account,
             bodies: Budget::default(),
-            metrics: Metrics::default(),
         }))
     }
 
@@ -53,27 +48,19 @@ impl Api {
         &self.0.invoker
     }
 
-    /// Calls what `find` finds, counts how that ended, and gives back what was found beside it. Where the version was replaced before it ran, `find` is
-    /// asked again. The head of the request came at `arrived`: a refusal is timed from there, an invocation from its own beginning.
+    /// Calls what `find` finds, and gives back what was found beside it. Where the version was replaced before it ran, `find` is asked again. The head of
+    /// the request came at `arrived`: a refusal is timed from there, an invocation from its own beginning.
     pub(crate) async fn invoke<T, E: From<InvokeError>>(
         &self,
         arrived: Instant,
         mut find: impl FnMut() -> Result<(Invocation, T), E>,
     ) -> Result<(Completed, T), E> {
-        let begun = Instant::now();
         let mut tries_left = TRIES;
         loop {
             let (invocation, found) = find()?;
             tries_left -= 1;
             let digest = invocation.version.code.digest;
-            let result = self.0.invoker.invoke(invocation).await;
-            if let Some(ended) = ended(&result) {
-                let since = match ended {
-                    Ended::Throttled => arrived,
-                    _ => begun,
-                };
-                self.0.metrics.invocation(ended, since.elapsed());
-            }
+            let result = self.0.invoker.invoke_received(invocation, arrived).await;
             let again = match &result {
                 Err(InvokeError::Changed) => tries_left > 0,
                 // Asked again, the snapshot says that it is the code which is missing.
@@ -93,7 +80,8 @@ impl Api {
     pub(crate) fn metrics(&self, dropped: Dropped) -> String {
         let counts = self.0.invoker.counts();
         let polls = self.0.invoker.busy_poll().polls();
-        self.0.metrics.render(&Now {
+        let records = self.0.invoker.records();
+        records.metrics().render(&Now {
             starting: counts.starting,
             idle: counts.idle,
             busy: counts.busy,
@@ -106,6 +94,7 @@ impl Api {
             busy_polls_won: polls.won,
             busy_polls_lost: polls.lost,
             dropped,
+            records: records.counts(),
         })
     }
 
@@ -124,19 +113,5 @@ impl Api {
 
     pub(crate) fn now(&self) -> Timestamp {
         SystemTime::now().into()
-    }
-}
-
-/// How a call ended, for its counter.
-fn ended(result: &Result<Completed, InvokeError>) -> Option<Ended> {
-    match result {
-        Ok(completed) => Some(Ended::from(&completed.outcome)),
-        Err(InvokeError::Changed) => None,
-        Err(
-            InvokeError::FunctionConcurrency { .. }
-            | InvokeError::AccountConcurrency { .. }
-            | InvokeError::HostBusy { .. },
-        ) => Some(Ended::Throttled),
-        Err(_) => Some(Ended::Platform),
     }
 }

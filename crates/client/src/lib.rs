@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod calls;
 mod client;
 mod error;
 mod functions;
@@ -10,6 +11,7 @@ mod key;
 mod logs;
 mod run;
 
+pub use calls::CallQuery;
 pub use client::Client;
 pub use error::ClientError;
 pub use invoke::{InvokeRequest, Invoked};

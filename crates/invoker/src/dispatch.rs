@@ -19,12 +19,13 @@ use warren_scheduler::{
 };
 
 pub(crate) use self::place::Place;
-use crate::{Completed, Invocation, InvokeError, instance, invoker::Context};
+use crate::{Completed, Invocation, InvokeError, arrival::Arrival, instance, invoker::Context};
 
 /// An accepted invocation on its way to an instance.
 pub(crate) struct Job {
     pub(crate) call: CallId,
     pub(crate) invocation: Invocation,
+    pub(crate) arrival: Arrival,
     /// Where the answer goes; the caller may be gone.
     pub(crate) reply: oneshot::Sender<Result<Completed, InvokeError>>,
 }
@@ -118,6 +119,7 @@ impl Dispatch {
         &self,
         context: &Arc<Context>,
         invocation: Invocation,
+        arrival: Arrival,
         reply: oneshot::Sender<Result<Completed, InvokeError>>,
     ) {
         let mut core = self.lock();
@@ -131,6 +133,7 @@ impl Dispatch {
         let job = Job {
             call,
             invocation,
+            arrival,
             reply,
         };
         core.waiting.insert(call, job);
@@ -407,6 +410,8 @@ impl Core {
                 }
                 if let Some(job) = self.waiting.remove(&call) {
                     let error = self.refusal(refusal, &job.invocation);
+                    job.arrival
+                        .refused(&context.records, &job.invocation, &error);
                     let _ = job.reply.send(Err(error));
                 }
             }

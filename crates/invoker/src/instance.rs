@@ -11,6 +11,8 @@ mod call;
 mod ending;
 mod gauge;
 mod init;
+mod opening;
+mod recording;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -29,19 +31,20 @@ use tokio::{
     time::{Instant, Sleep, sleep, timeout},
 };
 use warren_engine::Sandbox;
-use warren_model::{InstanceId, Outcome, RequestId, chain};
+use warren_model::{CallRecord, CallSource, InstanceId, Outcome, Wait, chain};
 use warren_protocol::{Claim, Interface};
 use warren_scheduler::{CallId, Event, Instance as Number};
-use warren_telemetry::report::Status;
+use warren_telemetry::{Records, report::Status};
 
-use self::gauge::MemoryGauge;
+use self::{gauge::Gauge, opening::Opening};
 use crate::{
     BusyPoll, Completed, InvokeError,
+    arrival::micros,
     call_channel::CallChannel,
     control::{Control, Life},
     dispatch::{Job, Order, Pool},
     invoker::Context,
-    recorder::{CallReport, Recorder},
+    recorder::{Closing, Recorder},
 };
 
 /// Between two looks at a running call: memory is sampled, and the first look arms the agent's own deadline.
@@ -132,13 +135,20 @@ struct Instance {
     channel: CallChannel,
     recorder: Arc<Recorder>,
     claim: Claim,
-    gauge: MemoryGauge,
+    records: Records,
+    /// What the records of its calls have in common.
+    source: Arc<CallSource>,
+    /// How it came to take its next call; none once that call has it in its record. A start, claim, restore or thaw leaves one.
+    opening: Option<Opening>,
+    gauge: Gauge,
     /// Whether a runtime waits for INIT.
     standby: bool,
     /// Whether Init has succeeded in the runtime that is there now.
     ready: bool,
     /// Duration of Init, until a REPORT line has told it.
     init: Option<Duration>,
+    /// Duration of an Init that ran again inside the running call.
+    init_again: Option<Duration>,
     /// Calls so far.
     calls: u32,
     /// The call in progress.
@@ -266,78 +276,79 @@ impl Instance {
     }
 
     /// Whether it goes on.
-    async fn thaw(&self) -> bool {
+    async fn thaw(&mut self) -> bool {
+        let begun = Instant::now();
         let thawed = self.sandbox.thaw().await;
         if let Err(error) = &thawed {
             tracing::warn!(instance = %self.sandbox.id(), error = chain(error), "a frozen instance could not be thawed, and is replaced");
         }
+        let there = Instant::now();
+        self.opening = Some(Opening {
+            kind: Wait::Thaw,
+            begun,
+            there,
+            ready: there,
+        });
         thawed.is_ok()
     }
 
-    /// Runs one call, answers its caller and writes its log lines.
-    async fn run(&mut self, job: Job) -> Ran {
+    /// Runs one call, answers its caller, writes its log lines and keeps its record.
+    async fn run(&mut self, mut job: Job) -> Ran {
         let begin = Instant::now();
+        job.arrival.attempts += 1;
         let timeout = self.pool.version.config.timeout.duration();
         let deadline = begin + timeout;
-        let request = job.invocation.request_id.clone();
-        self.recorder.begin(&request, job.invocation.tail);
+        self.recorder
+            .begin(&job.invocation.request_id, job.invocation.tail);
         let Ok(ended) = self.exchange(&job.invocation, begin, deadline).await else {
-            self.recorder.not_taken(&request);
+            self.recorder.not_taken(&job.invocation.request_id);
             return Ran::NotTaken(job);
         };
         let Job {
-            invocation, reply, ..
+            invocation,
+            arrival,
+            reply,
+            ..
         } = job;
-        let duration = begin.elapsed().min(timeout);
-
-        let answer = |outcome, log_tail| {
+        let mut record = self.record(&arrival, &invocation, begin, &ended);
+        let records = self.records.clone();
+        let answer = |record: &CallRecord, outcome, log_tail| {
+            records.answered(record, arrival.received.elapsed());
             // A caller that went away is no fault; its call is over all the same.
             let _ = reply.send(Ok(Completed { outcome, log_tail }));
         };
-        let mut report = CallReport {
-            duration,
-            init: self.init.take(),
-            used_bytes: 0,
-            timeout,
-            // Bytes are shared, not copied.
-            outcome: ended.outcome.clone(),
-            status: ended.status.clone(),
-        };
+        let answered = Instant::now();
         if invocation.tail {
-            let tail = self.finish(&request, &mut report, &ended).await;
-            answer(ended.outcome, tail);
+            let tail = self.finish(&mut record, &ended).await;
+            answer(&record, ended.outcome, tail);
         } else {
-            answer(ended.outcome.clone(), None);
-            self.finish(&request, &mut report, &ended).await;
+            // Bytes are shared, not copied.
+            answer(&record, ended.outcome.clone(), None);
+            self.finish(&mut record, &ended).await;
         }
+        record.closing_us = micros(answered.elapsed());
+        self.records.keep(record);
         match ended.reusable {
             true => Ran::Usable,
             false => Ran::Ended,
         }
     }
 
-    /// Waits for output that is still on its way, takes the last memory figure, writes the closing lines.
-    async fn finish(
-        &mut self,
-        request: &RequestId,
-        report: &mut CallReport,
-        ended: &Ended,
-    ) -> Option<Vec<u8>> {
+    /// Waits for output that is still on its way, takes the last figures, writes the closing lines.
+    async fn finish(&mut self, record: &mut CallRecord, ended: &Ended) -> Option<Vec<u8>> {
         if let Some(mark) = ended.mark {
             self.recorder.reached(mark, OUTPUT_NEWS).await;
         } else {
             self.end_runtime().await;
         }
-        let limit = self.pool.version.config.memory.bytes();
-        report.used_bytes = match ended.memory_killed {
-            true => limit,
-            // Peaks of several processes may lie at different times.
-            false => self
-                .gauge
-                .at_call_end(self.sandbox.as_ref(), report.duration)
-                .min(limit),
+        self.measure(record, ended);
+        let closing = Closing {
+            record,
+            timeout: self.pool.version.config.timeout.duration(),
+            outcome: &ended.outcome,
+            status: ended.status.clone(),
         };
-        self.recorder.end(request, report)
+        self.recorder.end(&closing)
     }
 
     /// Kills the runtime if it lives, and waits for the news, which come after its last output.

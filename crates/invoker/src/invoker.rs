@@ -1,13 +1,14 @@
 use std::{sync::Arc, time::Duration};
 
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
 use warren_model::Account;
 use warren_registry::Registry;
 use warren_scheduler::{Scheduler, Settings};
-use warren_telemetry::FunctionLogs;
+use warren_telemetry::{FunctionLogs, Records};
 
 use crate::{
-    BusyPoll, Completed, Invocation, InvokeError, Launcher, dispatch::Dispatch, stems::Stems,
+    BusyPoll, Completed, Invocation, InvokeError, Launcher, arrival::Arrival, dispatch::Dispatch,
+    stems::Stems,
 };
 
 /// What an invoker is made of.
@@ -18,6 +19,8 @@ pub struct Parts {
     pub launcher: Arc<Launcher>,
     /// Where log lines go.
     pub logs: FunctionLogs,
+    /// Where the records of calls go.
+    pub records: Records,
     /// Limits of account and host.
     pub settings: Settings,
     /// How sockets wait for short calls.
@@ -36,6 +39,7 @@ pub(crate) struct Context {
     pub(crate) registry: Registry,
     pub(crate) launcher: Arc<Launcher>,
     pub(crate) logs: FunctionLogs,
+    pub(crate) records: Records,
     pub(crate) account: Account,
     pub(crate) busy_poll: BusyPoll,
     pub(crate) ping_after: Duration,
@@ -59,6 +63,7 @@ impl Invoker {
             registry: parts.registry,
             launcher: parts.launcher,
             logs: parts.logs,
+            records: parts.records,
             account,
             busy_poll: parts.busy_poll,
             ping_after: parts.ping_after,
@@ -95,11 +100,23 @@ impl Invoker {
 
     /// Runs an invocation to its end. The invocation does not depend on this future: dropping it loses the answer and nothing else.
     pub async fn invoke(&self, invocation: Invocation) -> Result<Completed, InvokeError> {
+        self.invoke_received(invocation, std::time::Instant::now())
+            .await
+    }
+
+    /// As [`invoke`](Self::invoke), for a request whose head came at this moment.
+    pub async fn invoke_received(
+        &self,
+        invocation: Invocation,
+        received: std::time::Instant,
+    ) -> Result<Completed, InvokeError> {
         let (reply, answer) = oneshot::channel();
+        let arrival = Arrival::now(Instant::from_std(received));
         self.context
             .dispatch
-            .arrive(&self.context, invocation, reply);
+            .arrive(&self.context, invocation, arrival, reply);
         answer.await.unwrap_or_else(|_| {
+            self.context.records.lost(arrival.accepted.elapsed());
             Err(InvokeError::Unavailable(
                 "the instance's task ended before the call".to_owned(),
             ))
@@ -129,6 +146,11 @@ impl Invoker {
     /// Sandboxes that are started ahead and wait for a function.
     pub fn stems(&self) -> usize {
         self.context.stems.ready()
+    }
+
+    /// Where the records of calls go, and the metrics that are made of them.
+    pub fn records(&self) -> &Records {
+        &self.context.records
     }
 
     /// How sockets wait for short calls.

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{sync::watch, time::timeout};
-use warren_model::{Failure, FailureKind, FunctionName, Outcome, RequestId, Version};
+use warren_model::{CallRecord, Failure, FailureKind, FunctionName, Outcome, RequestId, Version};
 use warren_protocol::{LogRecord, OutputStream};
 use warren_telemetry::{
     CallLog, FunctionLogs, LineSplitter, LogLine, Source,
@@ -36,13 +36,11 @@ struct State {
     tail: Option<CallLog>,
 }
 
-/// What END and REPORT say of a call.
-pub(crate) struct CallReport {
-    pub(crate) duration: Duration,
-    pub(crate) init: Option<Duration>,
-    pub(crate) used_bytes: u64,
+/// What END and REPORT are made of.
+pub(crate) struct Closing<'a> {
+    pub(crate) record: &'a CallRecord,
     pub(crate) timeout: Duration,
-    pub(crate) outcome: Outcome<Bytes>,
+    pub(crate) outcome: &'a Outcome<Bytes>,
     pub(crate) status: Status,
 }
 
@@ -110,21 +108,15 @@ impl Recorder {
     }
 
     /// A call has ended: its last lines, and its tail if it was gathered.
-    pub(crate) fn end(&self, request: &RequestId, call: &CallReport) -> Option<Vec<u8>> {
+    pub(crate) fn end(&self, call: &Closing<'_>) -> Option<Vec<u8>> {
+        let request = &call.record.request;
         let mut state = self.lock();
         self.finish_lines(&mut state);
-        if let Outcome::Failed(failure) = &call.outcome {
+        if let Outcome::Failed(failure) = call.outcome {
             self.failure(&mut state, request, call, failure);
         }
         self.platform(&mut state, report::end(request));
-        let report = Report {
-            request,
-            duration: call.duration,
-            memory_mb: self.memory_mb,
-            used_bytes: call.used_bytes,
-            init: call.init,
-            status: call.status.clone(),
-        };
+        let report = Report::of(call.record, self.memory_mb, call.status.clone());
         self.platform(&mut state, report.line());
         state.tail.take().map(|tail| tail.into_tail().into())
     }
@@ -168,7 +160,7 @@ impl Recorder {
         &self,
         state: &mut State,
         request: &RequestId,
-        call: &CallReport,
+        call: &Closing<'_>,
         failure: &Failure,
     ) {
         let text = match failure.kind {

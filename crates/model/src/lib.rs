@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod call_record;
 mod causes;
 mod digest;
 mod engine;
@@ -18,6 +19,7 @@ mod tags;
 mod timestamp;
 mod trace;
 
+pub use call_record::{CallCpu, CallEnd, CallRecord, CallSource, Wait};
 pub use causes::{causes, chain};
 pub use digest::{Digest, ParseDigestError};
 pub use engine::EngineName;

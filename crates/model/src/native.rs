@@ -2,6 +2,7 @@
 //!
 //! Members are plain texts and numbers: what they may hold is checked where they arrive, so that a refusal can name the member. Times are RFC 3339.
 
+mod call;
 mod function;
 mod host;
 mod invoke;
@@ -11,6 +12,7 @@ mod run;
 mod since;
 mod spec;
 
+pub use call::{Call, CallPage};
 pub use function::{CodeInfo, Deployed, Function, FunctionPage, LastUpdate, RunsOn, State};
 pub use host::{
     Engine, EngineList, Health, HealthProblem, RouteEntry, RouteList, Runtime, RuntimeList,

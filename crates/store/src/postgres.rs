@@ -183,7 +183,7 @@ fn pool(options: PgConnectOptions) -> PgPool {
 }
 
 /// The work, for at most this time.
-async fn within<T>(
+pub(crate) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
@@ -250,4 +250,4 @@ impl Backend for PostgresStore {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

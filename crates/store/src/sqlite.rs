@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use sqlx::{Row, SqlitePool};
 use warren_model::ServerId;
 
+pub(crate) use self::open::keep_private;
 use crate::backend::Backend;
 use crate::statement::Statement;
 use crate::tables::{self, Tables};

@@ -5,6 +5,7 @@ mod call_log;
 mod line;
 mod logs;
 pub mod metrics;
+mod records;
 pub mod report;
 mod splitter;
 
@@ -12,4 +13,6 @@ pub use call_log::CallLog;
 pub use line::{LogLine, Source};
 pub use logs::{Dropped, Follow, Followed, FunctionLogs, LogError, LogLimits, Query};
 pub use metrics::Metrics;
+pub use records::{Origin, RecordCounts, Records, RecordsError, Retention};
 pub use splitter::{LineSplitter, MAX_LINE};
+pub use warren_store::{CallFilter, PlacedCall};

@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use warren_model::{FailureKind, Outcome};
+use warren_model::CallEnd;
 
-use crate::Dropped;
+use crate::{Dropped, RecordCounts};
 
 /// The content type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -121,18 +121,18 @@ impl Ended {
     ];
 }
 
-impl<B> From<&Outcome<B>> for Ended {
-    fn from(outcome: &Outcome<B>) -> Self {
-        match outcome {
-            Outcome::Answer(_) => Self::Ok,
-            Outcome::Error(_) => Self::Error,
-            Outcome::Failed(failure) => match failure.kind {
-                FailureKind::TimedOut => Self::TimedOut,
-                FailureKind::Exited => Self::Exited,
-                FailureKind::Broken => Self::Broken,
-                FailureKind::Raised => Self::Error,
-                FailureKind::Platform => Self::Platform,
-            },
+impl From<CallEnd> for Ended {
+    fn from(end: CallEnd) -> Self {
+        match end {
+            CallEnd::Answer => Self::Ok,
+            CallEnd::Error => Self::Error,
+            CallEnd::TimedOut => Self::TimedOut,
+            CallEnd::Exited | CallEnd::OutOfMemory => Self::Exited,
+            CallEnd::Broken => Self::Broken,
+            CallEnd::Platform | CallEnd::NoInstance | CallEnd::Stopping => Self::Platform,
+            CallEnd::FunctionConcurrency | CallEnd::AccountConcurrency | CallEnd::HostBusy => {
+                Self::Throttled
+            }
         }
     }
 }
@@ -164,6 +164,8 @@ pub struct Now {
     pub busy_polls_lost: u64,
     /// Log lines dropped so far.
     pub dropped: Dropped,
+    /// What became of records so far.
+    pub records: RecordCounts,
 }
 
 /// The metrics of one server.
@@ -228,7 +230,22 @@ impl Metrics {
         );
         page.sample(name, &[("outcome", "message")], &now.busy_polls_won);
         page.sample(name, &[("outcome", "none")], &now.busy_polls_lost);
-        let plain: [(&str, &str, &str, u64); 7] = [
+        let name = "warren_records_dropped_total";
+        page.head(
+            name,
+            "counter",
+            "Calls without a record, by why: the queue was full, the store was away, or the task that ran the call ended.",
+        );
+        page.sample(name, &[("reason", "queue")], &now.records.no_room);
+        page.sample(name, &[("reason", "store")], &now.records.store_away);
+        page.sample(name, &[("reason", "task")], &now.records.lost);
+        let plain: [(&str, &str, &str, u64); 8] = [
+            (
+                "warren_records_written_total",
+                "counter",
+                "Records of calls that were written.",
+                now.records.kept,
+            ),
             (
                 "warren_instances_memory_bytes",
                 "gauge",

@@ -4,7 +4,7 @@
 
 use std::{fmt, time::Duration};
 
-use warren_model::{RequestId, Timestamp};
+use warren_model::{CallRecord, RequestId, Timestamp};
 
 /// `START RequestId: ... Version: $LATEST`.
 pub fn start(request: &RequestId, version: impl fmt::Display) -> String {
@@ -132,7 +132,19 @@ pub struct Report<'a> {
     pub status: Status,
 }
 
-impl Report<'_> {
+impl<'a> Report<'a> {
+    /// Of a call's record.
+    pub fn of(record: &'a CallRecord, memory_mb: u32, status: Status) -> Self {
+        Self {
+            request: &record.request,
+            duration: Duration::from_micros(record.duration_us()),
+            memory_mb,
+            used_bytes: record.peak_bytes.unwrap_or(0),
+            init: record.instance_init_us.map(Duration::from_micros),
+            status,
+        }
+    }
+
     /// Milliseconds that Lambda would bill: duration and Init (since August 2025), rounded up together.
     pub fn billed_ms(&self) -> u64 {
         let billed = self.duration.saturating_add(self.init.unwrap_or_default());

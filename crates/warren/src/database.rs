@@ -9,12 +9,17 @@ use std::{
 use anyhow::{Context, bail};
 use warren_model::ServerId;
 use warren_registry::Ledger;
-use warren_store::{Address, Expected, Glance, PostgresStore, SqliteStore, Store, StoreError};
+use warren_store::{
+    Address, Expected, Glance, PostgresRecords, PostgresStore, RecordStore, SqliteRecords,
+    SqliteStore, Store, StoreError,
+};
 
 use crate::data_dir::{Bound, DataDir};
 
 /// The file of SQLite in the data folder.
 pub(crate) const FILE: &str = "warren.db";
+/// The file of records, beside SQLite's.
+const RECORDS: &str = "records.db";
 /// What `warren migrate` makes of it.
 pub(crate) const MOVED: &str = "warren.db.moved";
 
@@ -95,6 +100,21 @@ impl Database {
         }
         data.bind(&self.bound(&server, contents.revision))?;
         Ok(store)
+    }
+
+    /// Where the records of calls are kept, after [`open`](Self::open): in a file of their own beside SQLite's, or in the PostgreSQL database.
+    pub(crate) async fn records(&self, data: &DataDir) -> anyhow::Result<Arc<dyn RecordStore>> {
+        let Self::Postgres(address) = self else {
+            let file = data.file(RECORDS);
+            let records = SqliteRecords::open(&file).await.with_context(|| {
+                format!(
+                    "could not open the records of calls, {}; put the file elsewhere to begin with none, or start with --records off",
+                    file.display()
+                )
+            })?;
+            return Ok(Arc::new(records));
+        };
+        Ok(Arc::new(PostgresRecords::new(address)))
     }
 
     /// What a data folder remembers of it.

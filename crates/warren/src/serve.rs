@@ -22,7 +22,7 @@ use warren_model::{Account, Timestamp};
 use warren_package::{FileBlobs, Unpacked};
 use warren_registry::{Ledger, Registry};
 use warren_runtimes::{Catalogue, Kit, Trees};
-use warren_telemetry::FunctionLogs;
+use warren_telemetry::{FunctionLogs, Origin, Records};
 
 pub(crate) use self::host::{node_name, runs_programs};
 use crate::{data_dir::DataDir, settings::Settings};
@@ -118,10 +118,19 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     })
     .await?;
     let logs = FunctionLogs::open(&data.folder("logs")?)?;
+    let origin = Origin {
+        node: owner.node.clone(),
+        boot: owner.boot,
+    };
+    let records = match settings.records {
+        Some(retention) => Records::start(origin, database.records(&data).await?, retention),
+        None => Records::off(origin),
+    };
     let invoker = Invoker::start(warren_invoker::Parts {
         registry: registry.clone(),
         launcher,
         logs: logs.clone(),
+        records: records.clone(),
         settings: warren_scheduler::Settings {
             account_concurrency: warren_registry::ACCOUNT_CONCURRENCY,
             queue_calls: settings.queue_calls,
@@ -187,6 +196,14 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
             error = chain(error),
             "the last log lines could not be written"
         );
+    }
+    match records.close(ANSWER).await {
+        0 => {}
+        lost => tracing::warn!(
+            lost,
+            limit = ?ANSWER,
+            "the records of the last calls could not be written"
+        ),
     }
     // It writes down the last revision, and nobody else writes that file.
     drop(finish);

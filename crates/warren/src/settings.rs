@@ -7,9 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use warren_model::EngineName;
+use warren_telemetry::Retention;
 
 use crate::database::Database;
 
@@ -66,6 +67,22 @@ const IDLE_S: Bounds = Bounds {
     most: 86_400,
     default: 600,
     unit: "seconds",
+};
+
+const RECORDS_KEEP_DAYS: Bounds = Bounds {
+    key: "records_keep_days",
+    least: 1,
+    most: 3_650,
+    default: 7,
+    unit: "days",
+};
+/// Some 150 bytes each, so 150 MB by default.
+const RECORDS_MAX: Bounds = Bounds {
+    key: "records_max",
+    least: 1_000,
+    most: 100_000_000,
+    default: 1_000_000,
+    unit: "records",
 };
 
 /// Where functions are: flags of every command that opens the data folder itself.
@@ -135,6 +152,15 @@ pub(crate) struct ServeFlags {
         value_delimiter = ','
     )]
     name_servers: Vec<IpAddr>,
+    /// Whether calls are recorded: on or off [default: on]
+    #[arg(long, value_name = "on|off", env = "WARREN_RECORDS")]
+    records: Option<Switch>,
+    /// How long records of calls are kept, in days, 1 to 3650 [default: 7]
+    #[arg(long, value_name = "DAYS", env = "WARREN_RECORDS_KEEP_DAYS")]
+    records_keep_days: Option<u32>,
+    /// Most records of calls, 1000 to 100000000; the oldest go first [default: 1000000]
+    #[arg(long, value_name = "N", env = "WARREN_RECORDS_MAX")]
+    records_max: Option<u32>,
     /// Where language trees are kept, shared by servers [default: ~/.cache/warren]
     #[arg(long, value_name = "DIR", env = "WARREN_CACHE")]
     cache_dir: Option<PathBuf>,
@@ -150,6 +176,15 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
         };
         format!("write an address in numbers and a port, such as {example}")
     })
+}
+
+/// What is on or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+enum Switch {
+    #[default]
+    On,
+    Off,
 }
 
 /// `warren.toml`.
@@ -171,6 +206,9 @@ struct File {
     busy_poll_us: Option<u32>,
     #[serde(default)]
     name_servers: Vec<IpAddr>,
+    records: Option<Switch>,
+    records_keep_days: Option<u32>,
+    records_max: Option<u32>,
     cache_dir: Option<PathBuf>,
 }
 
@@ -202,6 +240,8 @@ pub(crate) struct Settings {
     pub(crate) busy_poll: Duration,
     /// None: those of this machine.
     pub(crate) name_servers: Vec<IpAddr>,
+    /// How long calls' records are kept; none: calls are not recorded.
+    pub(crate) records: Option<Retention>,
     pub(crate) cache_dir: PathBuf,
 }
 
@@ -284,6 +324,11 @@ impl Settings {
                 true => file.name_servers,
                 false => flags.name_servers,
             },
+            records: records(
+                flags.records.or(file.records).unwrap_or_default(),
+                flags.records_keep_days.or(file.records_keep_days),
+                flags.records_max.or(file.records_max),
+            )?,
             cache_dir,
         })
     }
@@ -325,6 +370,20 @@ impl Bounds {
 
 fn seconds(count: u32) -> Duration {
     Duration::from_secs(count.into())
+}
+
+/// How long records are kept. The bounds are checked even where there are none.
+fn records(
+    switch: Switch,
+    keep_days: Option<u32>,
+    most: Option<u32>,
+) -> anyhow::Result<Option<Retention>> {
+    let days = RECORDS_KEEP_DAYS.hold(keep_days)?;
+    let retention = Retention {
+        age: seconds(days * 86_400),
+        number: RECORDS_MAX.hold(most)?.into(),
+    };
+    Ok((switch == Switch::On).then_some(retention))
 }
 
 fn busy_poll(asked_us: Option<u32>) -> anyhow::Result<Duration> {
@@ -435,6 +494,34 @@ mod tests {
             let error = join(text).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn records_are_kept_as_long_as_asked() {
+        let join = |text: &str| Settings::join(flags(), toml::from_str(text).unwrap());
+        let kept = join("").unwrap().records.unwrap();
+        assert_eq!(kept.age, Duration::from_secs(7 * 86_400));
+        assert_eq!(kept.number, 1_000_000);
+        let kept = join("records_keep_days = 3650\nrecords_max = 1000").unwrap();
+        assert_eq!(kept.records.unwrap().age.as_secs(), 315_360_000);
+        assert_eq!(kept.records.unwrap().number, 1_000);
+        assert_eq!(join("records = 'off'").unwrap().records, None);
+        for (text, words) in [
+            (
+                "records_keep_days = 0",
+                "1 to 3650 days (--records-keep-days",
+            ),
+            (
+                "records_max = 999",
+                "1000 to 100000000 records (--records-max, WARREN_RECORDS_MAX",
+            ),
+            ("records = 'off'\nrecords_max = 0", "records_max is 0"),
+        ] {
+            let error = join(text).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        let error = toml::from_str::<File>("records = 'maybe'").unwrap_err();
+        assert!(error.to_string().contains("`on` or `off`"), "{error}");
     }
 
     #[test]

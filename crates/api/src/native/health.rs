@@ -1,6 +1,7 @@
 use axum::{Json as Answer, extract::State};
 use warren_model::native::{Health, HealthProblem};
 use warren_registry::{Registry, Standing};
+use warren_telemetry::RecordCounts;
 
 use crate::state::Api;
 
@@ -17,13 +18,32 @@ pub(super) async fn health(State(api): State<Api>) -> Answer<Health> {
         revision: snapshot.revision,
         functions: snapshot.functions.len(),
         database: api.registry().store_kind().to_owned(),
-        problems: problems(api.registry()),
+        problems: {
+            let mut all = problems(api.registry());
+            all.extend(records(api.invoker().records().counts()));
+            all
+        },
     })
 }
 
 /// `GET /healthz`: the same, where load balancers and supervisors look for it.
 pub(crate) async fn healthz(api: State<Api>) -> Answer<Health> {
     health(api).await
+}
+
+/// That calls have no record.
+fn records(counts: RecordCounts) -> Option<HealthProblem> {
+    let missing = counts.missing();
+    let found = match (counts.failing, missing) {
+        (false, 0) => return None,
+        (true, _) => format!("can't be written; {missing} calls since the start have none"),
+        (false, _) => format!("{missing} calls since the start have none"),
+    };
+    Some(HealthProblem {
+        part: "records".to_owned(),
+        found,
+        next_step: "see that the database takes them in time, and that its disk has room; Warren's log and warren_records_dropped_total in /metrics say more".to_owned(),
+    })
 }
 
 /// Without names, addresses and causes: whoever may ask, may be anyone. The log has them.

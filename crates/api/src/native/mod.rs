@@ -7,6 +7,7 @@
 //!
 //! A handler returns a `Refusal`, the one error type of this module; `mapping` is the only place that makes it of other crates' errors.
 
+mod calls;
 mod changes;
 mod code;
 mod deploy;
@@ -88,6 +89,8 @@ pub(crate) fn router(api: Api, surroundings: Surroundings) -> Router {
         .route("/functions/{name}/invoke", post(invoke::invoke))
         .route("/functions/{name}/logs", get(logs::logs))
         .route("/run", post(run::run))
+        .route("/functions/{name}/calls", get(calls::of_function))
+        .route("/calls", get(calls::list))
         .route("/runtimes", get(host::runtimes))
         .route("/engines", get(host::engines))
         .route("/routes", get(routes::list))

@@ -9,7 +9,7 @@ use utoipa::{
 
 use warren_model::native::Problem;
 
-use super::{functions, health, host, invoke, logs, routes, run};
+use super::{calls, functions, health, host, invoke, logs, routes, run};
 
 /// The description of the interface, from the code.
 #[derive(OpenApi)]
@@ -29,6 +29,8 @@ use super::{functions, health, host, invoke, logs, routes, run};
         invoke::invoke,
         run::run,
         logs::logs,
+        calls::of_function,
+        calls::list,
         host::runtimes,
         host::engines,
         routes::list,

@@ -31,10 +31,12 @@ impl Instance {
         deadline: Instant,
     ) -> Result<Ended, NotTaken> {
         let request = &invocation.request_id;
-        if !self.ready
-            && let Err(ending) = self.init_again(deadline).await
-        {
-            return Ok(self.ended_early(ending, request));
+        if !self.ready {
+            let again = self.init_again(deadline).await;
+            self.init_again = Some(begin.elapsed());
+            if let Err(ending) = again {
+                return Ok(self.ended_early(ending, request));
+            }
         }
         self.gauge.begin();
         self.calls = self.calls.wrapping_add(1);

@@ -1,41 +1,77 @@
 use std::time::{Duration, Instant};
 
-use warren_engine::Sandbox;
+use warren_engine::{Sandbox, Usage};
+use warren_model::CallCpu;
 
 /// Figures younger than this serve the end of another short call: reading them costs some ten microseconds.
 const FRESH: Duration = Duration::from_millis(50);
 /// A call this short can't have touched much since the last look; a longer one may have taken all there is.
 const SHORT: Duration = Duration::from_millis(1);
 
-/// The most memory that an instance was seen to use. Like Lambda's figure, it covers the instance's life, not one call.
+/// What an instance was seen to use: the most memory, which like Lambda's figure covers the instance's life and not one call, and processor time.
 #[derive(Debug, Default)]
-pub(super) struct MemoryGauge {
+pub(super) struct Gauge {
     peak_bytes: u64,
     /// Processes killed for memory by the last look, and by the last look before the running call.
     oom_kills: u64,
     oom_kills_before: u64,
     read: Option<Instant>,
+    /// Processor time that calls before have accounted for, since the sandbox's start.
+    cpu_us: u64,
+    /// Calls since then.
+    calls: u32,
 }
 
-impl MemoryGauge {
-    /// Reads the figure of this moment.
-    pub(super) fn sample(&mut self, sandbox: &dyn Sandbox) {
-        if let Some(usage) = sandbox.usage() {
+/// What is known of it at the end of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Used {
+    /// Most memory so far. None if it was never seen.
+    pub(super) peak_bytes: Option<u64>,
+    /// None if nobody looked, or nothing could be seen.
+    pub(super) cpu: Option<CallCpu>,
+}
+
+impl Gauge {
+    /// What the sandbox used until now was nobody's: it was started ahead.
+    pub(super) fn claimed(&mut self, sandbox: &dyn Sandbox) {
+        if let Some(usage) = self.sample(sandbox) {
+            self.cpu_us = usage.cpu_us;
+        }
+    }
+
+    /// Reads the figures of this moment.
+    pub(super) fn sample(&mut self, sandbox: &dyn Sandbox) -> Option<Usage> {
+        let usage = sandbox.usage();
+        if let Some(usage) = usage {
             self.peak_bytes = self.peak_bytes.max(usage.memory_bytes);
             self.oom_kills = usage.oom_kills;
         }
         self.read = Some(Instant::now());
+        usage
     }
 
-    /// The figure for the REPORT line of a call that took this long, in bytes.
-    pub(super) fn at_call_end(&mut self, sandbox: &dyn Sandbox, duration: Duration) -> u64 {
+    /// The figures for the record of a call that took this long: a look, unless it was short and the last look is fresh. What the sandbox used since the
+    /// look before is then this call's and that of the calls between.
+    pub(super) fn at_call_end(&mut self, sandbox: &dyn Sandbox, duration: Duration) -> Used {
+        self.calls += 1;
+        let mut cpu = None;
         if duration >= SHORT || self.read.is_none_or(|read| read.elapsed() >= FRESH) {
-            self.sample(sandbox);
+            if let Some(usage) = self.sample(sandbox) {
+                cpu = Some(CallCpu {
+                    us: usage.cpu_us.saturating_sub(self.cpu_us),
+                    calls: self.calls,
+                });
+                self.cpu_us = usage.cpu_us;
+                self.calls = 0;
+            }
             // The kernel keeps it, so that one look at the end has all bursts of processes that live.
             let peak = sandbox.peak_bytes().unwrap_or(0);
             self.peak_bytes = self.peak_bytes.max(peak);
         }
-        self.peak_bytes
+        Used {
+            peak_bytes: (self.peak_bytes > 0).then_some(self.peak_bytes),
+            cpu,
+        }
     }
 
     /// A call, or Init, begins.
@@ -48,5 +84,92 @@ impl MemoryGauge {
         sandbox
             .usage()
             .is_some_and(|usage| usage.oom_kills > self.oom_kills_before)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use async_trait::async_trait;
+    use tokio::net::UnixStream;
+    use warren_engine::{EngineError, Tenant};
+    use warren_model::InstanceId;
+    use warren_protocol::StreamKind;
+
+    use super::*;
+
+    /// A sandbox that has used so much processor time, in microseconds; 0: it is gone.
+    struct Burning(AtomicU64, InstanceId);
+
+    #[async_trait]
+    impl Sandbox for Burning {
+        fn id(&self) -> &InstanceId {
+            &self.1
+        }
+        fn evidence(&self) -> String {
+            String::new()
+        }
+        async fn open(&self, _kind: StreamKind) -> Result<UnixStream, EngineError> {
+            unreachable!("no stream is opened here")
+        }
+        fn seal(&self) -> Result<(), EngineError> {
+            Ok(())
+        }
+        async fn claim(&self, _tenant: &Tenant) -> Result<(), EngineError> {
+            Ok(())
+        }
+        async fn freeze(&self) -> Result<(), EngineError> {
+            Ok(())
+        }
+        async fn thaw(&self) -> Result<(), EngineError> {
+            Ok(())
+        }
+        fn usage(&self) -> Option<Usage> {
+            let cpu_us = self.0.load(Ordering::Relaxed);
+            (cpu_us > 0).then_some(Usage {
+                memory_bytes: 10,
+                cpu_us,
+                oom_kills: 0,
+            })
+        }
+        fn peak_bytes(&self) -> Option<u64> {
+            (self.0.load(Ordering::Relaxed) > 0).then_some(20)
+        }
+        async fn kill(&self) -> Result<(), EngineError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_microsecond_is_some_call_s_and_only_one_look_s() {
+        let sandbox = Burning(AtomicU64::new(700), InstanceId::random());
+        let mut gauge = Gauge::default();
+        let mut end = |cpu_us, duration| {
+            sandbox.0.store(cpu_us, Ordering::Relaxed);
+            gauge.at_call_end(&sandbox, duration)
+        };
+        let cpu = |us, calls| Some(CallCpu { us, calls });
+        // The first: since the start, Init included.
+        assert_eq!(end(700, Duration::ZERO).cpu, cpu(700, 1));
+        // Short ones soon after it are not looked at, and have the peak that is known.
+        let short = end(750, Duration::from_micros(50));
+        assert_eq!((short.cpu, short.peak_bytes), (None, Some(20)));
+        assert_eq!(end(800, Duration::from_micros(999)).cpu, None);
+        // The next look has them.
+        assert_eq!(end(2_000, SHORT).cpu, cpu(1_300, 3));
+        assert_eq!(end(2_500, SHORT).cpu, cpu(500, 1));
+        // Gone: nothing is said, and the peak is the last one seen.
+        let gone = end(0, SHORT);
+        assert_eq!((gone.cpu, gone.peak_bytes), (None, Some(20)));
+        std::thread::sleep(FRESH);
+        assert_eq!(end(2_600, Duration::ZERO).cpu, cpu(100, 2));
+    }
+
+    #[test]
+    fn what_was_never_seen_is_not_nothing() {
+        let sandbox = Burning(AtomicU64::new(0), InstanceId::random());
+        let used = Gauge::default().at_call_end(&sandbox, SHORT);
+        assert_eq!(used, Used::default());
     }
 }

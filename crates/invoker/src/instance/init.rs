@@ -7,12 +7,12 @@ use tokio::{
     time::{Instant, sleep, timeout, timeout_at},
 };
 use warren_engine::{EngineError, Refused, Tenant};
-use warren_model::{InstanceId, NetworkPolicy, Timestamp, chain, limits::INIT_LIMIT};
+use warren_model::{InstanceId, NetworkPolicy, Timestamp, Wait, chain, limits::INIT_LIMIT};
 use warren_protocol::{Init, StreamKind};
 use warren_runtimes::Recipe;
 use warren_telemetry::report::InitPhase;
 
-use super::{Instance, LOOK, OUTPUT_NEWS, ended, ending::Ending, gauge::MemoryGauge};
+use super::{Instance, LOOK, OUTPUT_NEWS, ended, ending::Ending, gauge::Gauge, opening::Opening};
 use crate::{
     booted::{Booted, refusals},
     call_channel::{CallChannel, ChannelError},
@@ -38,6 +38,7 @@ async fn tell(
 impl Instance {
     /// Starts the sandbox and runs Init. `Err` only where the platform failed.
     pub(super) async fn start(context: &Arc<Context>, pool: &Arc<Pool>) -> Result<Self, String> {
+        let begun = Instant::now();
         let version = &pool.version;
         let launcher = &context.launcher;
         let text = |error: Box<dyn std::error::Error + Send + Sync>| chain(error.as_ref());
@@ -46,7 +47,7 @@ impl Instance {
         if let Some(stem) = context.stems.take(&version.config) {
             let recipe = launcher.recipe(version).map_err(text)?;
             match Self::claimed(context, pool, stem, &tenant, &recipe).await {
-                Ok(instance) => return Ok(instance),
+                Ok(instance) => return Ok(instance.opened(Wait::Claim, begun).await),
                 Err(error) => {
                     tracing::warn!(
                         error = chain(&error),
@@ -62,10 +63,27 @@ impl Instance {
         let booted = Booted::start(engine.as_ref(), spec, refusals, &context.busy_poll);
         let booted = booted.await.map_err(|error| chain(&error))?;
         let claimed = Self::claimed(context, pool, booted, &tenant, &recipe).await;
-        claimed.map_err(|error| chain(&error))
+        let instance = claimed.map_err(|error| chain(&error))?;
+        Ok(instance.opened(Wait::Start, begun).await)
     }
 
-    /// Makes a sandbox the function's and runs Init. Nothing is left of it on an error.
+    /// Runs Init in a sandbox that has become the function's.
+    async fn opened(mut self, kind: Wait, begun: Instant) -> Self {
+        if kind == Wait::Claim {
+            self.gauge.claimed(self.sandbox.as_ref());
+        }
+        let there = Instant::now();
+        self.first_init().await;
+        self.opening = Some(Opening {
+            kind,
+            begun,
+            there,
+            ready: Instant::now(),
+        });
+        self
+    }
+
+    /// Makes a sandbox the function's. Nothing is left of it on an error.
     async fn claimed(
         context: &Arc<Context>,
         pool: &Arc<Pool>,
@@ -77,9 +95,7 @@ impl Instance {
             booted.end().await;
             return Err(error);
         }
-        let mut instance = Self::of(context, pool, booted, recipe);
-        instance.first_init().await;
-        Ok(instance)
+        Ok(Self::of(context, pool, booted, recipe))
     }
 
     fn of(context: &Arc<Context>, pool: &Arc<Pool>, booted: Booted, recipe: &Recipe) -> Self {
@@ -106,6 +122,7 @@ impl Instance {
             refusals,
         ));
         let control = Control::new(control, Arc::clone(&recorder));
+        let source = context.records.source(version, sandbox.id());
         Self {
             pool: Arc::clone(pool),
             busy_poll: context.busy_poll.clone(),
@@ -115,10 +132,14 @@ impl Instance {
             channel,
             recorder,
             claim,
-            gauge: MemoryGauge::default(),
+            records: context.records.clone(),
+            source,
+            opening: None,
+            gauge: Gauge::default(),
             standby,
             ready: false,
             init: None,
+            init_again: None,
             calls: 0,
             running: None,
             look: Box::pin(sleep(LOOK)),

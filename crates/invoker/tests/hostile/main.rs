@@ -11,5 +11,6 @@ mod control_stream;
 mod engine;
 mod hello;
 mod neighbour;
+mod recording;
 mod run;
 mod world;

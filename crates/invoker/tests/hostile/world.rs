@@ -15,8 +15,8 @@ use warren_model::{
 use warren_package::{FileBlobs, Unpacked, zip_inline};
 use warren_registry::{NewFunction, Registry};
 use warren_runtimes::{Catalogue, Kit, Trees};
-use warren_store::SqliteStore;
-use warren_telemetry::FunctionLogs;
+use warren_store::{SqliteRecords, SqliteStore};
+use warren_telemetry::{CallFilter, FunctionLogs, Origin, PlacedCall, Records, Retention};
 
 use crate::engine::{Agent, FakeEngine};
 
@@ -78,10 +78,17 @@ impl World {
         })
         .await
         .unwrap();
+        let records = SqliteRecords::open(&path.join("records.db")).await.unwrap();
+        let retention = Retention {
+            age: Duration::from_secs(3_600),
+            number: 1_000_000,
+        };
+        let records = Records::start(Origin::default(), Arc::new(records), retention);
         let invoker = Invoker::start(warren_invoker::Parts {
             registry: registry.clone(),
             launcher,
             logs: FunctionLogs::open(&path.join("logs")).unwrap(),
+            records,
             busy_poll: BusyPoll::new(Duration::from_secs(60)),
             ping_after: PING_AFTER,
             freeze_after: Duration::ZERO,
@@ -177,6 +184,26 @@ impl World {
             tail,
         };
         self.invoker.invoke(invocation).await
+    }
+
+    /// The records of a function's calls, oldest first, once there are so many.
+    pub(crate) async fn records(&self, version: &Version, count: usize) -> Vec<PlacedCall> {
+        let filter = CallFilter {
+            function: Some(version.function.clone()),
+            engine: None,
+            outcome: None,
+            since_us: None,
+            before: None,
+            limit: 1_000,
+        };
+        loop {
+            let mut found = self.invoker.records().find(&filter).await.unwrap();
+            if found.len() >= count {
+                found.reverse();
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub(crate) async fn assert_right(&self, version: &Arc<Version>) {

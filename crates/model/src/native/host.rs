@@ -111,7 +111,7 @@ pub struct Health {
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HealthProblem {
-    /// `database`, `functions`, `code` or `code removal`.
+    /// `database`, `functions`, `code`, `code removal` or `records`.
     #[schema(example = "database")]
     pub part: String,
     /// How it is.

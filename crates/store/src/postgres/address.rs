@@ -42,7 +42,7 @@ pub struct Address {
 }
 
 impl Address {
-    pub(super) fn options(&self) -> PgConnectOptions {
+    pub(crate) fn options(&self) -> PgConnectOptions {
         self.options.clone().application_name("warren")
     }
 

@@ -70,7 +70,7 @@ pub(super) async fn glance(file: &Path) -> Result<Option<Glance>, StoreError> {
 }
 
 /// Environments hold secrets: the file is its owner's alone. SQLite gives its log and index the mode of the file.
-fn keep_private(file: &Path) -> std::io::Result<()> {
+pub(crate) fn keep_private(file: &Path) -> std::io::Result<()> {
     OpenOptions::new()
         .create(true)
         .append(true)

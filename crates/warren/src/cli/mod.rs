@@ -2,6 +2,7 @@
 //!
 //! One file per command. A command returns a `Failure`, which `main` prints with its hint apart from it.
 
+mod calls;
 mod completions;
 mod connection;
 mod delete;
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Delete(delete::Args),
     /// Show a function's log, or follow it
     Logs(logs::Args),
+    /// List calls: what each waited for, how long it took, what it used
+    Calls(calls::Args),
     /// List HTTP routes
     Routes(routes::Args),
     /// List languages
@@ -104,6 +107,7 @@ async fn ask(command: Command) -> Result<(), Failure> {
         Command::Update(args) => update::run(&args).await,
         Command::Delete(args) => delete::run(&args).await,
         Command::Logs(args) => logs::run(&args).await,
+        Command::Calls(args) => calls::run(&args).await,
         Command::Routes(args) => routes::run(&args).await,
         Command::Runtimes(args) => runtimes::run(&args).await,
         Command::Engines(args) => engines::run(&args).await,

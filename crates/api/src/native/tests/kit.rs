@@ -137,10 +137,23 @@ impl World {
         .await
         .unwrap();
         let logs = FunctionLogs::open(&path.join("logs")).unwrap();
+        let records = warren_store::SqliteRecords::open(&path.join("records.db"))
+            .await
+            .unwrap();
+        let retention = warren_telemetry::Retention {
+            age: std::time::Duration::from_secs(3_600),
+            number: 1_000,
+        };
+        let records = warren_telemetry::Records::start(
+            warren_telemetry::Origin::default(),
+            Arc::new(records),
+            retention,
+        );
         let invoker = Invoker::start(warren_invoker::Parts {
             registry: registry.clone(),
             launcher,
             logs: logs.clone(),
+            records,
             settings: warren_scheduler::Settings::new(1_024, 4),
             busy_poll: warren_invoker::BusyPoll::new(std::time::Duration::ZERO),
             ping_after: std::time::Duration::from_secs(60),

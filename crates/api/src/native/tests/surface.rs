@@ -34,7 +34,7 @@ async fn every_operation_is_there_and_closed_without_a_key() {
             asked += 1;
         }
     }
-    assert_eq!(asked, 15);
+    assert_eq!(asked, 17);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ const NOBODY: &str = "65534";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Ends with the test.
-pub(super) struct Server {
+pub(crate) struct Server {
     folder: TempDir,
     programs: PathBuf,
     process: Option<Child>,
@@ -22,7 +22,7 @@ pub(super) struct Server {
 
 impl Server {
     /// None, and why on the terminal, where there is no PostgreSQL.
-    pub(super) fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let Some(programs) = programs() else {
             println!("SKIPPED PostgreSQL: it is not installed; `scripts/setup.sh test` does it");
             return None;
@@ -56,7 +56,7 @@ impl Server {
     }
 
     /// Starts the server, and waits until it answers.
-    pub(super) fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         let process = self
             .command("postgres")
@@ -76,7 +76,7 @@ impl Server {
     }
 
     /// Stops it at once, with all connections.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             let quit = Command::new("kill")
                 .args(["-QUIT", &process.id().to_string()])
@@ -87,16 +87,16 @@ impl Server {
     }
 
     /// A new database.
-    pub(super) fn database(&self, name: &str) -> Address {
+    pub(crate) fn database(&self, name: &str) -> Address {
         self.sql("postgres", &format!("CREATE DATABASE {name}"));
         self.address(name)
     }
 
-    pub(super) fn address(&self, database: &str) -> Address {
+    pub(crate) fn address(&self, database: &str) -> Address {
         self.url(database).parse().unwrap()
     }
 
-    pub(super) fn url(&self, database: &str) -> String {
+    pub(crate) fn url(&self, database: &str) -> String {
         format!(
             "postgres:///{database}?user=warren&host={}",
             self.folder.path().display()
@@ -104,7 +104,7 @@ impl Server {
     }
 
     /// What `psql` prints.
-    pub(super) fn sql(&self, database: &str, statement: &str) -> String {
+    pub(crate) fn sql(&self, database: &str, statement: &str) -> String {
         let done = self
             .command("psql")
             .args([
