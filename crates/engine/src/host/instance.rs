@@ -69,18 +69,34 @@ impl Instance {
         spec: &SandboxSpec,
         pid: u32,
     ) -> Result<(), EngineError> {
+        self.attach(host, spec, pid).await?;
+        self.measure(Cgroup::of_process(pid));
+        Ok(())
+    }
+
+    /// Gives the network namespace of this process a link to what the policy allows; none for one that allows nothing.
+    pub(crate) async fn attach(
+        &self,
+        host: &Host,
+        spec: &SandboxSpec,
+        pid: u32,
+    ) -> Result<(), EngineError> {
         let attached = host
             .network()
             .attach(&spec.network, pid, spec.refused.clone());
         if let Some(attachment) = attached.await.map_err(EngineError::Network)? {
             let _ = self.attachment.set(attachment);
         }
-        if let Some(cgroup) = Cgroup::of_process(pid) {
+        Ok(())
+    }
+
+    /// The figures of this cgroup are the instance's from now on.
+    pub(crate) fn measure(&self, cgroup: Option<Cgroup>) {
+        if let Some(cgroup) = cgroup {
             self.cgroup.get_or_init(|| cgroup);
         } else {
             tracing::warn!(instance = %self.id, "the sandbox's cgroup was not found: its memory can't be reported");
         }
-        Ok(())
     }
 
     /// Figures of this moment; none once the sandbox is gone.
@@ -121,7 +137,7 @@ pub(super) fn sweep(run: &Path, keep: &HashSet<InstanceId>) -> Result<usize, Eng
 }
 
 /// Unmounts everything below an instance's folder and removes it; nothing there is success. Blocking, some milliseconds.
-pub(super) fn remove_folder(path: &Path) -> Result<(), EngineError> {
+pub(crate) fn remove_folder(path: &Path) -> Result<(), EngineError> {
     mounts::unmount_below(path)?;
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -73,6 +73,10 @@ impl OciSandbox {
         &self.instance
     }
 
+    pub(super) fn group(&self) -> &Group {
+        &self.group
+    }
+
     pub(super) fn first_id(&self) -> Option<u32> {
         self.first_id
     }
