@@ -13,7 +13,7 @@ import pytest
 import languages
 from calls import Background, answer_of, call, many_callers, wait_until
 from functions import deploy, fresh_name, wait
-from host_view import agent_pid, containers, groups, identity, leftovers, log_lines, process_status, sandboxes
+from host_view import agent_pid, containers, group_of, groups, identity, leftovers, log_lines, process_of, process_status, sandboxes
 from server import BINARY, Warren
 
 ENGINES = ["docker", "runc", "gvisor"]
@@ -94,7 +94,7 @@ def assert_runs_on(warren, function, engine):
         assert f"-{engine}/{sandbox['instance']}" in cgroup and not daemons, (cgroup, above)
         # Root inside is nobody on the host, and no other instance is this nobody.
         assert first_id(pid) >= 0x70000000
-    names = {pathlib.Path(f"/proc/{one}/cmdline").read_text().split("\0")[0] for one in group(pid)}
+    names = {pathlib.Path(f"/proc/{one}/cmdline").read_text().split("\0")[0] for one in group_of(pid)}
     assert {"runsc-sandbox", "runsc-gofer"} & names == ({"runsc-sandbox", "runsc-gofer"} if engine == "gvisor" else set()), names
 
 
@@ -103,14 +103,6 @@ def first_id(pid):
     inside, outside, count = map(int, pathlib.Path(f"/proc/{pid}/uid_map").read_text().split())
     # A sentry has but one of them: nobody.
     return outside - inside
-
-
-def group(pid):
-    """The processes of a sandbox's cgroup, as the host numbers them."""
-    lines = pathlib.Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    paths = {controllers: path for _number, controllers, path in (line.split(":", 2) for line in lines)}
-    file = f"memory{paths['memory']}" if "memory" in paths else paths[""].lstrip("/")
-    return [int(line) for line in pathlib.Path(f"/sys/fs/cgroup/{file}/cgroup.procs").read_text().split()]
 
 
 @pytest.mark.parametrize("language", [languages.PYTHON, languages.NODES[0], languages.RUST], ids=str)
@@ -140,7 +132,7 @@ def test_each_instance_has_users_of_its_own(warren, client, engine):
     assert len(first) == 3 and len(set(first)) == 3, first
     # No process of an instance is root's, or another instance's user.
     for pid, start in zip(pids, first):
-        users = {int(user) for one in group(pid) for user in process_status(one)["Uid"].split()}
+        users = {int(user) for one in group_of(pid) for user in process_status(one)["Uid"].split()}
         assert users <= set(range(start, start + 65536)), (start, users)
 
 
@@ -196,9 +188,8 @@ def test_a_killed_process_of_gvisor_is_replaced_with_its_instance(warren, client
     name = deploy(client, SLOW, fresh_name("killed"), Runtime=languages.PYTHON.runtime, Timeout=30, Tags={TAG: "gvisor"})
     assert answer_of(client, name) == "answered"
     (before,) = sandboxes(warren, name)
-    members = group(agent_pid(before))
-    (pid,) = [one for one in members if pathlib.Path(f"/proc/{one}/cmdline").read_text().startswith(victim + "\0")]
-    os.kill(pid, signal.SIGKILL)
+    members = group_of(agent_pid(before))
+    os.kill(process_of(before, victim), signal.SIGKILL)
     # The call may meet the instance that is about to be found out; the one after it never does.
     wait_until(lambda: call(client, name).error is None, 60, "another instance answers")
     wait_until(lambda: [identity(one) for one in sandboxes(warren, name)] not in ([identity(before)], []), 30, "the old instance is gone")

@@ -7,14 +7,7 @@
 mod program;
 mod trial;
 
-use std::{
-    ffi::OsString,
-    fs, io,
-    os::unix::fs::chown,
-    path::{Path, PathBuf},
-    process::ExitStatus,
-    sync::Arc,
-};
+use std::{ffi::OsString, fs, io, os::unix::fs::chown, path::Path, process::ExitStatus, sync::Arc};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -31,7 +24,7 @@ use crate::{
         cgroup::{Cgroup, Limits},
     },
     inside,
-    oci::{Entry, Ground, LOG, OciEngine, PID, Program, Runtime, STATE, Start},
+    oci::{Entry, Ground, LOG, OciEngine, PID, Program, Runtime, STATE, Source, Start},
 };
 
 /// Memory of sentry and gofer beside the function's own, as they are in its group: 12 MiB of their own and 2 MiB of the kernel's were measured under a light
@@ -118,14 +111,20 @@ const RUNSC: usize = 1;
 const FIRST_SOURCE: usize = 2;
 
 /// What the program sees of the host's closed folders: itself, and the sources of the bundle's mounts.
-fn shown(program: &Program, config: &Value) -> Vec<PathBuf> {
+fn shown(program: &Program, config: &Value) -> Vec<Source> {
     let mounts = config["mounts"].as_array();
-    let sources = mounts
+    let binds = mounts
         .into_iter()
         .flatten()
-        .filter(|mount| mount["type"] == "bind")
-        .filter_map(|mount| mount["source"].as_str().map(PathBuf::from));
-    std::iter::once(program.path().to_owned())
+        .filter(|one| one["type"] == "bind");
+    let sources = binds.filter_map(|mount| {
+        let options = mount["options"].as_array()?;
+        Some(Source {
+            path: mount["source"].as_str()?.into(),
+            writable: options.iter().any(|option| option == "rw"),
+        })
+    });
+    std::iter::once(Source::of(program))
         .chain(sources)
         .collect()
 }
@@ -221,4 +220,57 @@ pub fn engine(owner: Owner, host: Arc<Host>, cache: &Path) -> Arc<dyn Engine> {
         trials: Trials::default(),
     };
     Arc::new(OciEngine::new(gvisor, owner, host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bundle_is_taken_from_the_view_in_its_order() {
+        let mut config = json!({
+            "process": { "rlimits": [] },
+            "mounts": [
+                { "type": "proc", "source": "proc", "destination": "/proc" },
+                { "type": "cgroup", "source": "cgroup", "destination": "/sys/fs/cgroup" },
+                { "type": "bind", "source": "/data/code", "destination": "/var/task", "options": ["rbind", "ro"] },
+                { "type": "bind", "source": "/data/disk", "destination": "/tmp", "options": ["rbind", "rw"] },
+            ],
+            "linux": { "seccomp": {}, "cgroupsPath": "/warren/x" },
+        });
+        let source = |path: &str, writable| Source {
+            path: path.into(),
+            writable,
+        };
+        let program = Program::at("/cache/runsc".into());
+        assert_eq!(
+            shown(&program, &config),
+            [
+                source("/cache/runsc", false),
+                source("/data/code", false),
+                source("/data/disk", true)
+            ]
+        );
+        adjust(&mut config, Path::new("/view"));
+        let mounts = config["mounts"].as_array().unwrap();
+        let sources: Vec<_> = mounts.iter().map(|one| one["source"].clone()).collect();
+        assert_eq!(sources, ["proc", "/view/2", "/view/3"]);
+        assert_eq!(config["process"]["rlimits"][0]["hard"], 1024);
+        let linux = config["linux"].as_object().unwrap();
+        assert_eq!(linux.keys().collect::<Vec<_>>(), ["namespaces"]);
+    }
+
+    #[test]
+    fn a_sandbox_without_network_has_none_of_the_host_s() {
+        let of = |policy: &NetworkPolicy| {
+            let command = command(Path::new("/view"), Platform::Systrap, policy, "i-1", true);
+            let words: Vec<_> = command.iter().map(|one| one.to_string_lossy()).collect();
+            words.join(" ")
+        };
+        let none = of(&NetworkPolicy::None);
+        assert!(none.starts_with("/view/1 --root /view/0/state "), "{none}");
+        assert!(none.contains(" --network=none "), "{none}");
+        assert!(of(&NetworkPolicy::Internet).contains(" --network=sandbox "));
+        assert!(!none.contains("host ") && !none.contains("--network=host"));
+    }
 }

@@ -295,7 +295,10 @@ async fn evidence_is_on_the_host(bench: Bench) {
         let pid = word("process ");
         let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
         // Sentry and gofer are in the group, and no other sandbox's user is theirs.
-        for (role, user) in [("runsc-sandbox", 0x7000_0000 + 65_534), ("runsc-gofer", 0x7000_0000)] {
+        for (role, user) in [
+            ("runsc-sandbox", 0x7000_0000 + 65_534),
+            ("runsc-gofer", 0x7000_0000),
+        ] {
             let (found, users) = process_named(role, &cgroup).unwrap();
             assert_eq!(found == pid, role == "runsc-sandbox");
             assert!(users.iter().all(|one| *one == user), "{role} {users:?}");
@@ -308,16 +311,22 @@ async fn evidence_is_on_the_host(bench: Bench) {
 
 /// The process of this host whose command line begins with this word in the same cgroups, with its user ids.
 fn process_named(word: &str, cgroup: &str) -> Option<(String, Vec<u32>)> {
-    std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-        let of = |name: &str| std::fs::read_to_string(entry.path().join(name)).ok();
-        if of("cgroup")? != cgroup || of("cmdline")?.split('\0').next() != Some(word) {
-            return None;
-        }
-        let status = of("status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-        let users = line.split_whitespace().map(|id| id.parse().unwrap());
-        Some((entry.file_name().to_string_lossy().into_owned(), users.collect()))
-    })
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .find_map(|entry| {
+            let of = |name: &str| std::fs::read_to_string(entry.path().join(name)).ok();
+            if of("cgroup")? != cgroup || of("cmdline")?.split('\0').next() != Some(word) {
+                return None;
+            }
+            let status = of("status")?;
+            let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+            let users = line.split_whitespace().map(|id| id.parse().unwrap());
+            Some((
+                entry.file_name().to_string_lossy().into_owned(),
+                users.collect(),
+            ))
+        })
 }
 
 /// Starts and kills, four at a time.

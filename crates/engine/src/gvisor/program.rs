@@ -73,7 +73,10 @@ impl Programs {
             let found = hex::encode(digest.finalize());
             let name = file.parent().and_then(Path::file_name).unwrap_or_default();
             if name != found.as_str() {
-                let text = format!("{} is not what it was: its SHA-256 is {found}", file.display());
+                let text = format!(
+                    "{} is not what it was: its SHA-256 is {found}",
+                    file.display()
+                );
                 return Err(bad(text));
             }
             *checked = Some((file.clone(), stamp));
@@ -139,7 +142,10 @@ mod tests {
         ] {
             assert_eq!(usable(&program, good), Ok(()), "{good}");
         }
-        for old in ["runsc version 0.0~20221219.0", "runsc version release-20230417.0"] {
+        for old in [
+            "runsc version 0.0~20221219.0",
+            "runsc version release-20230417.0",
+        ] {
             let refused = usable(&program, old).unwrap_err();
             assert!(refused.reason.contains("/usr/bin/runsc"), "{refused}");
             assert!(refused.next_step.contains("make setup"), "{refused}");

@@ -16,8 +16,12 @@ use warren_model::{InstanceId, Memory, NetworkPolicy};
 use super::{HOST_PROCESSES, OWN_MEMORY, RUNSC, command};
 use crate::{
     EngineError, Unavailable,
-    host::{Host, cgroup::{Limits, Slice}, remove_folder},
-    oci::{Entry, Ground, OUTPUT, Program, STATE, words},
+    host::{
+        Host,
+        cgroup::{Limits, Slice},
+        remove_folder,
+    },
+    oci::{Entry, Ground, OUTPUT, Program, STATE, Source, words},
 };
 
 /// What carries the function's system calls to the sentry (gVisor, "Platforms").
@@ -155,13 +159,22 @@ impl Trial {
         });
         match removed.await {
             Ok(Ok(())) => self.host.ids().give_back(first_id),
-            Ok(Err(error)) => tracing::warn!(%error, "a trial could not be removed; the next start of the server will"),
-            Err(error) => tracing::warn!(%error, "a trial could not be removed; the next start of the server will"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "a trial could not be removed; the next start of the server will")
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a trial could not be removed; the next start of the server will")
+            }
         }
         outcome
     }
 
-    async fn start(&self, id: &InstanceId, folder: &Path, first_id: u32) -> Result<(), EngineError> {
+    async fn start(
+        &self,
+        id: &InstanceId,
+        folder: &Path,
+        first_id: u32,
+    ) -> Result<(), EngineError> {
         let output = tokio::task::block_in_place(|| self.lay(id, folder, first_id))?;
         let entry = Entry {
             group: &self.slice.group(id),
@@ -169,9 +182,15 @@ impl Trial {
             folder,
             state: &folder.join(STATE),
             view: &self.view,
-            shown: &[self.program.path().to_owned()],
+            shown: &[Source::of(&self.program)],
             memory: Memory::default().bytes(),
-            command: &command(&self.view, self.platform, &NetworkPolicy::None, id.as_str(), false),
+            command: &command(
+                &self.view,
+                self.platform,
+                &NetworkPolicy::None,
+                id.as_str(),
+                false,
+            ),
             output: &output,
         };
         let status = entry.begin().await?.go().await?;

@@ -19,14 +19,14 @@ pub(super) fn of_sharers(ids: &str) -> u64 {
         .filter_map(|id| fs::read_to_string(format!("/proc/{}/status", id.trim())).ok())
         .filter_map(|status| Some((of_status(&status)?, kib(&status, "RssAnon")? * 1024)))
         .collect();
-    let Some((place, (peak, _))) = found
-        .iter()
-        .enumerate()
-        .max_by_key(|(_, (peak, _))| *peak)
+    let Some((place, (peak, _))) = found.iter().enumerate().max_by_key(|(_, (peak, _))| *peak)
     else {
         return 0;
     };
-    let others = found.iter().enumerate().filter(|(other, _)| *other != place);
+    let others = found
+        .iter()
+        .enumerate()
+        .filter(|(other, _)| *other != place);
     peak + others.map(|(_, (_, own))| own).sum::<u64>()
 }
 
@@ -57,7 +57,10 @@ mod tests {
     fn memory_that_is_shown_twice_counts_once() {
         let id = std::process::id();
         let once = of_sharers(&format!("{id}\n"));
-        assert!(once >= of_processes(&format!("{id}\n")) / 2 && once > 0, "{once}");
+        assert!(
+            once >= of_processes(&format!("{id}\n")) / 2 && once > 0,
+            "{once}"
+        );
         let twice = of_sharers(&format!("{id}\n{id}\n"));
         assert!(twice > once && twice <= 2 * once, "{once} {twice}");
         assert_eq!(of_sharers("999999999\n"), 0);

@@ -49,10 +49,10 @@ shift 3
 mount -t tmpfs -o nosuid,nodev,mode=0755,size=64k warren "$view"
 number=0
 while [ "$1" != : ]; do
-    if [ -d "$1" ]; then mkdir "$view/$number"; else : >"$view/$number"; fi
-    mount --rbind "$1" "$view/$number"
+    if [ -d "$2" ]; then mkdir "$view/$number"; else : >"$view/$number"; fi
+    mount -o "$1" "$2" "$view/$number"
     number=$((number + 1))
-    shift
+    shift 2
 done
 shift
 exec unshare --user --net --mount --propagation slave --keep-caps sh -c "$stage" "$0" "$view" "$@""#;
@@ -69,6 +69,27 @@ exec setpriv --reuid 0 --regid 0 --clear-groups sh -euc '
     exec "$@" </dev/null >&2
 ' "$0" "$@""#;
 
+/// Options of mounts in the view. What is mounted at their sources later comes along.
+const WRITABLE: &str = "rbind";
+const READ_ONLY: &str = "rbind,ro,nosuid,nodev";
+
+/// A file or folder of the host that the program sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) writable: bool,
+}
+
+impl Source {
+    /// A program, to be run.
+    pub(crate) fn of(program: &Program) -> Self {
+        Self {
+            path: program.path().to_owned(),
+            writable: false,
+        }
+    }
+}
+
 /// What a program is let in with.
 pub(crate) struct Entry<'a> {
     /// Its group.
@@ -82,7 +103,7 @@ pub(crate) struct Entry<'a> {
     /// An empty folder on a path that every user may pass.
     pub(crate) view: &'a Path,
     /// What it sees there, numbered from 1 on.
-    pub(crate) shown: &'a [PathBuf],
+    pub(crate) shown: &'a [Source],
     /// Memory of the machine as the program sees it, in bytes.
     pub(crate) memory: u64,
     /// The program and its arguments; paths are those of the view.
@@ -122,6 +143,10 @@ impl Entry<'_> {
             .try_clone()
             .map_err(EngineError::host("share", self.folder))?;
         let end = OsStr::new(":");
+        let shown = self.shown.iter().flat_map(|source| {
+            let access = if source.writable { WRITABLE } else { READ_ONLY };
+            [OsStr::new(access), source.path.as_os_str()]
+        });
         let mut command = Command::new("sh");
         command
             .args(["-c", JOIN, "warren-entry", "--root"])
@@ -129,8 +154,8 @@ impl Entry<'_> {
             .args(self.group.folders())
             .args([end, OsStr::new(SHOW), OsStr::new(BECOME)])
             .arg(self.view)
-            .arg(self.folder)
-            .args(self.shown)
+            .args([OsStr::new(WRITABLE), self.folder.as_os_str()])
+            .args(shown)
             .arg(end)
             .args(self.command)
             .env_clear()

@@ -28,7 +28,7 @@ use warren_runtimes::Tree;
 
 pub(crate) use self::{
     bundle::{Parts, config},
-    entry::Entry,
+    entry::{Entry, Source},
     launch::{LOG, OUTPUT, PID, STATE, Start, words},
     program::Program,
 };
