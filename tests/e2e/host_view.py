@@ -83,7 +83,8 @@ def sandboxes(server, function=None):
     found = containers(server, function)
     for group in groups(server):
         bundle = server.folder / "run" / group / "config.json"
-        with contextlib.suppress(OSError):
+        # An instance that is being started has none yet, or an empty one.
+        with contextlib.suppress(OSError, ValueError):
             labels = json.loads(bundle.read_text())["annotations"]
             if function in (None, labels["warren.function"]):
                 found.append({"instance": group, "pid": int((bundle.parent / "pid").read_text())})
