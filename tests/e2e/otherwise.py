@@ -12,6 +12,8 @@ OTHERWISE = {
     "gvisor": {
         # Its /proc/PID/status has no line for ambient capabilities, which it knows none of.
         "sets of capabilities": ("CapInh", "CapPrm", "CapEff"),
+        # Nor one for no-new-privileges, which it keeps (the abuse table's set-uid programs gain nothing).
+        "marks of a process": {"Seccomp": "2"},
         # It lets everybody list the descriptors of every process; what they are is tested by the abuse table.
         "closed to the function": ("/run/warren", "/proc/1/root", "/proc/1/cwd"),
         # Its own network stack, without a route, says it so.
