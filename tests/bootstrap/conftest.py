@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from host import FUNCTIONS, RUNTIMES, Host
@@ -19,9 +19,11 @@ class Runtime:
     interpreter: str
     major: int
     execution_env: str
+    # Whether it is started before its function is known. Functions see no difference, so every test runs both ways.
+    ahead: bool = False
 
     def __str__(self):
-        return f"{self.family}{'3.' if self.family == 'python' else ''}{self.major}"
+        return f"{self.family}{'3.' if self.family == 'python' else ''}{self.major}{'-ahead' if self.ahead else ''}"
 
     def start(self, handler, *, task_root=None, execution_env=None, reading=True, **environment):
         entry = {"python": "bootstrap.py", "nodejs": "bootstrap.mjs"}[self.family]
@@ -32,6 +34,7 @@ class Runtime:
             execution_env or self.execution_env,
             environment,
             reading,
+            self.ahead,
         )
 
     def suite(self):
@@ -56,6 +59,9 @@ NODES = [
     Runtime("nodejs", path, major, f"AWS_Lambda_nodejs{major}.x")
     for path, (major, _) in _interpreters("WARREN_TEST_NODES", "node")
 ]
+
+PYTHONS += [replace(runtime, ahead=True) for runtime in PYTHONS]
+NODES += [replace(runtime, ahead=True) for runtime in NODES]
 
 
 @pytest.fixture(params=PYTHONS + NODES, ids=str)

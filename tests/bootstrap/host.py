@@ -20,11 +20,20 @@ RUNTIMES = ROOT / "runtimes" / "bootstrap"
 HEADER = struct.Struct("<IBBHII")
 MAX_PAYLOAD = 1_048_576
 END = 1
-READY, INIT_ERROR, INVOKE, BODY, RESPONSE, ERROR = 0x50, 0x51, 0x60, 0x61, 0x70, 0x71
+READY, INIT_ERROR, STANDBY, INIT = 0x50, 0x51, 0x52, 0x53
+INVOKE, BODY, RESPONSE, ERROR = 0x60, 0x61, 0x70, 0x71
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:suite"
 WAIT_SECONDS = 20
 CALL_STREAM = 3
+# What a runtime is told when it is started ahead of its function; the rest comes with INIT.
+KNOWN_AHEAD = {"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_EXECUTION_ENV", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR"} | {
+    "TZ",
+    "LANG",
+    "PATH",
+    "NODE_PATH",
+    "PYTHONDONTWRITEBYTECODE",
+}
 
 
 @dataclass
@@ -43,9 +52,9 @@ class Answer:
 
 
 class Host:
-    """Starts a runtime and calls it; use as a context manager."""
+    """Starts a runtime and calls it; use as a context manager. `ahead`: the runtime is started before its function is known."""
 
-    def __init__(self, command, task_root, handler, execution_env, environment=(), reading=True):
+    def __init__(self, command, task_root, handler, execution_env, environment=(), reading=True, ahead=False):
         ours, theirs = socket.socketpair()
         ours.settimeout(WAIT_SECONDS)
         self.socket = ours
@@ -53,10 +62,12 @@ class Host:
         self.output = {1: b"", 2: b""}
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
+        environment = lambda_environment(task_root, handler, execution_env) | dict(environment)
+        known = {name: value for name, value in environment.items() if name in KNOWN_AHEAD} | {"WARREN_STANDBY": "1"}
         self.process = subprocess.Popen(
             command,
-            cwd=task_root,
-            env=lambda_environment(task_root, handler, execution_env) | dict(environment),
+            cwd="/" if ahead else task_root,
+            env=known if ahead else environment,
             stdin=subprocess.DEVNULL,
             stdout=out_write,
             stderr=err_write,
@@ -73,6 +84,15 @@ class Host:
         ]
         if reading:
             self.start_reading()
+        if ahead:
+            self.become({"environment": environment, "directory": str(task_root)})
+
+    def become(self, init):
+        """Waits until the runtime waits, and tells it whose it is."""
+        kind, flags, call, mark, payload = self.frame()
+        assert (kind, flags, call, mark, payload) == (STANDBY, 0, 0, 0, b"")
+        payload = json.dumps(init).encode()
+        self.socket.sendall(HEADER.pack(len(payload), INIT, 0, 0, 0, 0) + payload)
 
     def __enter__(self):
         return self

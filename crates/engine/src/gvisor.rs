@@ -43,6 +43,8 @@ struct Gvisor {
 impl Runtime for Gvisor {
     const NAME: EngineName = EngineName::Gvisor;
     const LINK_FIRST: bool = true;
+    /// The gofer has the folder itself open.
+    const MOUNTS_WITHIN: bool = true;
 
     fn program(&self) -> Result<Program, Unavailable> {
         self.programs.find()
@@ -60,7 +62,7 @@ impl Runtime for Gvisor {
         ))
     }
 
-    fn limits(&self, memory: Memory) -> Limits {
+    fn limits(memory: Memory) -> Limits {
         Limits::of(memory).with_room(OWN_MEMORY, HOST_PROCESSES)
     }
 

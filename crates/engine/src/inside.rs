@@ -5,7 +5,7 @@ use std::path::Path;
 use warren_model::Memory;
 use warren_protocol::CHANNEL_FOLDER;
 
-use crate::SandboxSpec;
+use crate::{SandboxSpec, host::Instance};
 
 /// Where the agent is.
 pub(crate) const AGENT: &str = "/usr/lib/warren/agent";
@@ -32,6 +32,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) target: &'static str,
     /// Whether it can be written.
     pub(crate) writable: bool,
+    /// Whether what is mounted at the source later is seen inside.
+    pub(crate) follows: bool,
 }
 
 /// The agent's command.
@@ -42,7 +44,7 @@ pub(crate) fn command() -> [&'static str; 2] {
 /// All that the sandbox sees of the host besides its root.
 pub(crate) fn shown<'a>(
     spec: &'a SandboxSpec,
-    channel: &'a Path,
+    instance: &'a Instance,
     disk: &'a Path,
     resolv_conf: Option<&'a Path>,
 ) -> Vec<Shown<'a>> {
@@ -50,12 +52,16 @@ pub(crate) fn shown<'a>(
         source,
         target,
         writable,
+        follows: false,
     };
     let mut shown = vec![
         one(spec.agent.as_path(), AGENT, false),
-        one(spec.code.0.as_path(), "/var/task", false),
+        Shown {
+            follows: true,
+            ..one(instance.task(), "/var/task", false)
+        },
         one(disk, "/tmp", true),
-        one(channel, CHANNEL_FOLDER, true),
+        one(instance.channel().folder(), CHANNEL_FOLDER, true),
     ];
     if let Some(folder) = &spec.runtime_folder {
         shown.push(one(folder, "/var/runtime", false));

@@ -16,5 +16,5 @@ mod sandbox;
 pub use built_in::built_in;
 pub use engine::{Capabilities, Engine, Owner, Refusal, Unavailable};
 pub use error::EngineError;
-pub use sandbox::{CodeMount, Sandbox, SandboxSpec, Usage};
+pub use sandbox::{CodeMount, Sandbox, SandboxSpec, Tenant, Usage};
 pub use warren_network::Refused;

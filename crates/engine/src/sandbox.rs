@@ -14,17 +14,15 @@ use crate::EngineError;
 pub struct SandboxSpec {
     /// Its id.
     pub instance: InstanceId,
-    /// For labels only: whose calls it will serve.
-    pub function: String,
+    /// For labels only: whose calls it will serve, if that is known.
+    pub function: Option<String>,
     /// The root file system.
     pub tree: Tree,
     /// The agent's binary on the host.
     pub agent: PathBuf,
     /// What `/var/runtime` holds, if anything.
     pub runtime_folder: Option<PathBuf>,
-    /// What `/var/task` holds.
-    pub code: CodeMount,
-    /// Memory limit and processor share.
+    /// Memory limit and processor share until it is claimed.
     pub memory: Memory,
     /// Size of `/tmp`.
     pub ephemeral_storage: EphemeralStorage,
@@ -34,6 +32,15 @@ pub struct SandboxSpec {
     pub refused: UnboundedSender<Refused>,
     /// How long the agent may take to answer.
     pub start_limit: Duration,
+}
+
+/// Whose a sandbox becomes (docs/decisions/0001, point 6).
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// What `/var/task` holds from then on.
+    pub code: CodeMount,
+    /// Memory limit and processor share.
+    pub memory: Memory,
 }
 
 /// Unpacked code on the host, read-only for everybody.
@@ -65,6 +72,16 @@ pub trait Sandbox: Send + Sync {
 
     /// Closes the channel folder to the sandbox: after the streams that it will need are open. A sandbox that can't be sealed must not be used.
     fn seal(&self) -> Result<(), EngineError>;
+
+    /// Makes it a function's, once, before anything of that function runs in it: shows it the code and gives it the memory. A sandbox that could not be claimed
+    /// must not be used.
+    async fn claim(&self, tenant: &Tenant) -> Result<(), EngineError>;
+
+    /// Stops all its processes where they are; they use no processor until [`thaw`](Self::thaw). Some hundred microseconds.
+    async fn freeze(&self) -> Result<(), EngineError>;
+
+    /// Lets its processes go on; nothing if it was not frozen.
+    async fn thaw(&self) -> Result<(), EngineError>;
 
     /// Figures of this moment; some tens of microseconds. None once the sandbox is gone.
     fn usage(&self) -> Option<Usage>;

@@ -14,14 +14,14 @@ use std::{
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use warren_engine::{
-    CodeMount, Engine, Owner, SandboxSpec, built_in,
+    CodeMount, Engine, Owner, SandboxSpec, Tenant, built_in,
     host::{Host, mounts},
 };
 use warren_model::{EngineName, EphemeralStorage, InstanceId, Memory, NetworkPolicy, ServerId};
 use warren_network::Network;
 use warren_protocol::{
-    CallEvent, CallStream, Claim, Decoder, Interface, InvokeMeta, StreamKind, encode_claim,
-    encode_invoke,
+    CallEvent, CallStream, Claim, Decoder, FrameKind, HEADER_LEN, Interface, InvokeMeta,
+    StreamKind, encode_claim, encode_empty, encode_invoke,
 };
 use warren_runtimes::{Catalogue, Kit, RUNTIME_GID, RUNTIME_UID, Trees};
 
@@ -33,6 +33,7 @@ struct Bench {
     host: Arc<Host>,
     engine: Arc<dyn Engine>,
     spec: SandboxSpec,
+    tenant: Tenant,
     command: Vec<String>,
     environment: BTreeMap<String, String>,
 }
@@ -70,6 +71,7 @@ on_every_engine!(
     a_lost_sandbox_is_reaped,
     an_agent_that_ends_is_not_waited_for,
     evidence_is_on_the_host,
+    a_frozen_sandbox_stands_still,
     cycles_leave_nothing,
 );
 
@@ -93,6 +95,7 @@ async fn bench(name: EngineName) -> Option<Bench> {
     };
     let network = Arc::new(Network::new(owner.server.clone(), Vec::new()));
     let host = Arc::new(Host::new(at("run"), at("disks"), network));
+    tokio::task::block_in_place(|| host.open()).unwrap();
     let engine = engine_on(&host, &owner, name);
     if let Err(unavailable) = engine.probe().await {
         println!("SKIPPED engine {name}: {unavailable}");
@@ -110,16 +113,19 @@ async fn bench(name: EngineName) -> Option<Bench> {
     std::fs::write(code.join("app.py"), HANDLER).unwrap();
     let spec = SandboxSpec {
         instance: InstanceId::random(),
-        function: "test".into(),
+        function: Some("test".into()),
         tree,
         agent: kit.agent(),
         runtime_folder: kit.runtime_folder(&recipe),
-        code: CodeMount(code),
         memory: Memory::default(),
         ephemeral_storage: EphemeralStorage::default(),
         network: NetworkPolicy::None,
         refused: tokio::sync::mpsc::unbounded_channel().0,
         start_limit: Duration::from_secs(60),
+    };
+    let tenant = Tenant {
+        code: CodeMount(code),
+        memory: Memory::new(256).unwrap(),
     };
     let mut environment = recipe.environment.clone();
     environment.insert("_HANDLER".into(), "app.handler".into());
@@ -130,6 +136,7 @@ async fn bench(name: EngineName) -> Option<Bench> {
         environment,
         engine,
         spec,
+        tenant,
         folder,
     })
 }
@@ -139,7 +146,9 @@ impl Bench {
     fn assert_empty(&self) {
         let run = self.folder.path().join("run");
         assert_eq!(std::fs::read_dir(&run).unwrap().count(), 0);
-        assert!(mounts::below(&run).unwrap().is_empty());
+        // But the place of all instances, which goes with a sweep that keeps nothing.
+        let mounted = mounts::below(&run).unwrap();
+        assert!(mounted.iter().all(|point| *point == run), "{mounted:?}");
     }
 }
 
@@ -151,6 +160,8 @@ async fn a_function_answers_and_nothing_is_left(bench: Bench) {
     let mut call = sandbox.open(StreamKind::Call).await.unwrap();
     sandbox.seal().unwrap();
     let listening = begin.elapsed();
+    sandbox.claim(&bench.tenant).await.unwrap();
+    let claimed = begin.elapsed();
 
     let mut bytes = Vec::new();
     encode_claim(
@@ -200,7 +211,7 @@ async fn a_function_answers_and_nothing_is_left(bench: Bench) {
     };
     assert_eq!(&body[..], br#"{"got": {"a": 1}}"#);
     println!(
-        "started {started:?}, listening {listening:?}, ready {ready:?}, answered {:?}",
+        "started {started:?}, listening {listening:?}, claimed {claimed:?}, ready {ready:?}, answered {:?}",
         begin.elapsed()
     );
 
@@ -327,6 +338,46 @@ fn process_named(word: &str, cgroup: &str) -> Option<(String, Vec<u32>)> {
                 users.collect(),
             ))
         })
+}
+
+/// Frozen, it answers nobody; thawed, it goes on; it can be ended in either state.
+async fn a_frozen_sandbox_stands_still(bench: Bench) {
+    let sandbox = bench.engine.start(bench.spec.clone()).await.unwrap();
+    let mut control = sandbox.open(StreamKind::Control).await.unwrap();
+    let mut ping = Vec::new();
+    encode_empty(&mut ping, FrameKind::Ping);
+    let mut pong = [0; HEADER_LEN];
+    for _ in 0..3 {
+        sandbox.freeze().await.unwrap();
+        // Many processes take a moment to stop.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let before = sandbox.usage().unwrap().cpu_us;
+        control.write_all(&ping).await.unwrap();
+        let answer =
+            tokio::time::timeout(Duration::from_millis(300), control.read_exact(&mut pong));
+        assert!(answer.await.is_err(), "a frozen agent answered");
+        assert_eq!(sandbox.usage().unwrap().cpu_us, before);
+        sandbox.thaw().await.unwrap();
+        let begin = Instant::now();
+        control.read_exact(&mut pong).await.unwrap();
+        println!("answered {:?} after the thaw", begin.elapsed());
+    }
+    sandbox.thaw().await.unwrap();
+    sandbox.freeze().await.unwrap();
+    sandbox.kill().await.unwrap();
+    bench.assert_empty();
+    // As after a crash of the server.
+    let instance = InstanceId::random();
+    let spec = SandboxSpec {
+        instance,
+        ..bench.spec.clone()
+    };
+    let lost = bench.engine.start(spec).await.unwrap();
+    lost.freeze().await.unwrap();
+    assert_eq!(bench.engine.reap(&HashSet::new()).await.unwrap(), 1);
+    let folders = tokio::task::block_in_place(|| bench.host.sweep(&HashSet::new()));
+    assert_eq!(folders.unwrap(), 1);
+    bench.assert_empty();
 }
 
 /// Starts and kills, four at a time.

@@ -10,7 +10,8 @@ use tokio::{
 };
 use warren_model::limits::MAX_SYNC_RESPONSE;
 use warren_protocol::{
-    CallEvent, CallStream, Decoder, InvokeMeta, ProtocolError, encode_body, encode_invoke_head,
+    CallEvent, CallStream, Decoder, Init, InvokeMeta, ProtocolError, encode_body, encode_init,
+    encode_invoke_head,
 };
 
 use crate::{BusyPoll, BusyPolled};
@@ -72,6 +73,26 @@ impl CallChannel {
         }
     }
 
+    /// A runtime is started ahead on it: waits until that waits for INIT.
+    pub(crate) async fn standby(&mut self) -> Result<(), ChannelError> {
+        self.state = CallStream::ahead();
+        match self.event().await? {
+            CallEvent::Standby => Ok(()),
+            // The state machine lets nothing else pass.
+            _ => Err(ChannelError::Closed),
+        }
+    }
+
+    /// Tells a runtime that waits whose it becomes; the end of Init follows.
+    pub(crate) async fn init(&mut self, init: &Init) -> Result<(), ChannelError> {
+        if !self.state.init() {
+            return Err(ChannelError::Closed);
+        }
+        self.out.clear();
+        encode_init(&mut self.out, init);
+        Ok(self.stream.write_all(&self.out).await?)
+    }
+
     /// Waits for the end of Init: `Err` in the inner result is the runtime's error object.
     pub(crate) async fn ready(&mut self) -> Result<Result<(), Bytes>, ChannelError> {
         match self.event().await? {
@@ -117,7 +138,9 @@ impl CallChannel {
                 CallEvent::Part(body) => append(&mut parts, &body)?,
                 CallEvent::Error { error, mark } => return Ok((Reply::Error(error), mark)),
                 // The state machine lets neither pass during a call.
-                CallEvent::Ready | CallEvent::InitError(_) => return Err(ChannelError::Closed),
+                CallEvent::Standby | CallEvent::Ready | CallEvent::InitError(_) => {
+                    return Err(ChannelError::Closed);
+                }
             }
         }
     }

@@ -3,8 +3,43 @@
 use std::collections::BTreeMap;
 
 use warren_model::{Account, Version};
-use warren_protocol::RUNTIME_API_ADDRESS;
+use warren_protocol::{RUNTIME_API_ADDRESS, STANDBY_VARIABLE};
 use warren_runtimes::Recipe;
+
+/// What starts so acts at exec alone: on the C library, its loader and allocator, and the interpreters.
+const AT_EXEC: [&str; 15] = [
+    "LD_",
+    "GLIBC_",
+    "MALLOC_",
+    "LC_",
+    "LANG",
+    "TZ",
+    "LOCPATH",
+    "NLSPATH",
+    "RES_OPTIONS",
+    "LOCALDOMAIN",
+    "OPENSSL_",
+    "SSL_CERT_",
+    "PYTHON",
+    "NODE_",
+    "UV_",
+];
+
+/// The environment of a runtime that is started before its function is known.
+pub(crate) fn ahead(runtime: &str, recipe: &Recipe, account: &Account) -> BTreeMap<String, String> {
+    let mut variables = base(recipe);
+    variables.extend(of_server(runtime, recipe, account));
+    variables.insert(STANDBY_VARIABLE.to_owned(), "1".to_owned());
+    variables
+}
+
+/// Whether a variable of the owner's acts only on a process that is started with it.
+pub(crate) fn acts_at_exec(version: &Version) -> bool {
+    let names = version.config.environment.iter().map(|(name, _)| name);
+    names
+        .into_iter()
+        .any(|name| AT_EXEC.iter().any(|start| name.starts_with(start)))
+}
 
 /// The whole environment of one runtime process.
 pub(crate) fn environment(
@@ -14,6 +49,33 @@ pub(crate) fn environment(
     log_stream: &str,
 ) -> BTreeMap<String, String> {
     let config = &version.config;
+    let mut variables = base(recipe);
+    // The owner's come before Lambda's own, which can't be overridden.
+    variables.extend(
+        config
+            .environment
+            .iter()
+            .map(|(key, value)| (key.to_owned(), value.to_owned())),
+    );
+    let name = version.function.as_str();
+    let own = [
+        ("_HANDLER", config.handler.clone()),
+        ("AWS_LAMBDA_FUNCTION_NAME", name.to_owned()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", version.id.to_string()),
+        (
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+            config.memory.get().to_string(),
+        ),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}")),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", log_stream.to_owned()),
+    ];
+    variables.extend(own.map(|(key, value)| (key.to_owned(), value)));
+    variables.extend(of_server(&config.runtime, recipe, account));
+    variables
+}
+
+/// What owners can override.
+fn base(recipe: &Recipe) -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> = [
         ("LANG", "en_US.UTF-8".to_owned()),
         ("TZ", ":UTC".to_owned()),
@@ -28,35 +90,24 @@ pub(crate) fn environment(
     .map(|(key, value)| (key.to_owned(), value))
     .into();
     variables.extend(recipe.environment.clone());
-    // The owner's come before Lambda's own, which can't be overridden.
-    variables.extend(
-        config
-            .environment
-            .iter()
-            .map(|(key, value)| (key.to_owned(), value.to_owned())),
-    );
-    let name = version.function.as_str();
+    variables
+}
+
+/// Lambda's own that are the same for all functions of one runtime.
+fn of_server(runtime: &str, recipe: &Recipe, account: &Account) -> BTreeMap<String, String> {
     let own = [
-        ("_HANDLER", config.handler.clone()),
         ("AWS_REGION", account.region.clone()),
         ("AWS_DEFAULT_REGION", account.region.clone()),
-        ("AWS_LAMBDA_FUNCTION_NAME", name.to_owned()),
-        ("AWS_LAMBDA_FUNCTION_VERSION", version.id.to_string()),
-        (
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
-            config.memory.get().to_string(),
-        ),
-        ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}")),
-        ("AWS_LAMBDA_LOG_STREAM_NAME", log_stream.to_owned()),
         ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
         ("AWS_LAMBDA_RUNTIME_API", RUNTIME_API_ADDRESS.to_owned()),
         // No role is mapped to credentials: SDKs fail at once instead of asking a metadata address.
         ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
     ];
-    variables.extend(own.map(|(key, value)| (key.to_owned(), value)));
+    let mut variables: BTreeMap<String, String> =
+        own.map(|(key, value)| (key.to_owned(), value)).into();
     // Not defined for OS-only runtimes.
     if recipe.family != "provided" {
-        let id = format!("AWS_Lambda_{}", config.runtime);
+        let id = format!("AWS_Lambda_{runtime}");
         variables.insert("AWS_EXECUTION_ENV".to_owned(), id);
     }
     variables
@@ -97,6 +148,51 @@ mod tests {
             last_update: None,
             last_update_reason: None,
             modified: Timestamp::default(),
+        }
+    }
+
+    #[test]
+    fn a_runtime_started_ahead_has_what_all_functions_have_and_nothing_else() {
+        let recipe = Catalogue::built_in()
+            .unwrap()
+            .resolve("python3.12")
+            .unwrap()
+            .recipe;
+        let early = ahead("python3.12", &recipe, &Account::default());
+        let whole = of("python3.12");
+        for (name, value) in &early {
+            if !["LANG", STANDBY_VARIABLE].contains(&name.as_str()) {
+                assert_eq!(whole.get(name), Some(value), "{name}");
+            }
+        }
+        assert!(early.contains_key(STANDBY_VARIABLE) && !whole.contains_key(STANDBY_VARIABLE));
+        assert!(
+            early
+                .keys()
+                .all(|name| !name.contains("FUNCTION") && name != "_HANDLER")
+        );
+    }
+
+    #[test]
+    fn variables_that_act_at_exec_are_known() {
+        let with = |name: &str| {
+            let mut version = version("python3.13");
+            let set = BTreeMap::from([(name.to_owned(), "x".to_owned())]);
+            version.config.environment = warren_model::Environment::new(set).unwrap();
+            acts_at_exec(&version)
+        };
+        for name in [
+            "LD_PRELOAD",
+            "PYTHONPATH",
+            "NODE_OPTIONS",
+            "TZ",
+            "LC_ALL",
+            "MALLOC_ARENA_MAX",
+        ] {
+            assert!(with(name), "{name}");
+        }
+        for name in ["TABLE", "LEVEL", "NODE", "PATH", "AWS_PROFILE", "MY_LANG"] {
+            assert!(!with(name), "{name}");
         }
     }
 

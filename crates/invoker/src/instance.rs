@@ -66,22 +66,22 @@ pub(crate) async fn live(
     number: Number,
     orders: mpsc::UnboundedReceiver<Order>,
 ) {
-    let id = InstanceId::random();
     let function = pool.version.function.as_str();
-    let started = AssertUnwindSafe(Instance::start(&context, &pool, &id))
+    let started = AssertUnwindSafe(Instance::start(&context, &pool))
         .catch_unwind()
         .await
         .unwrap_or_else(|_| Err("the start of an instance panicked".to_owned()));
     let mut instance = match started {
         Ok(instance) => instance,
         Err(reason) => {
-            tracing::warn!(function, instance = %id, reason, "an instance could not be started");
+            tracing::warn!(function, reason, "an instance could not be started");
             context
                 .dispatch
                 .start_failed(&context, pool.key, number, reason);
             return;
         }
     };
+    let id = instance.sandbox.id().clone();
     tracing::debug!(function, instance = %id, evidence = instance.sandbox.evidence(), "an instance is ready");
     context
         .dispatch
@@ -127,6 +127,8 @@ struct Instance {
     recorder: Arc<Recorder>,
     claim: Claim,
     gauge: MemoryGauge,
+    /// Whether a runtime waits for INIT.
+    standby: bool,
     /// Whether Init has succeeded in the runtime that is there now.
     ready: bool,
     /// Duration of Init, until a REPORT line has told it.
@@ -171,6 +173,11 @@ impl Instance {
         let most_calls = most_calls(self.claim.interface, self.sandbox.id());
         let mut life = self.life.clone();
         let mut idle_since = Instant::now();
+        let mut frozen = false;
+        // Looks again when it is due: a call costs it nothing.
+        let freeze_after = context.freeze_after;
+        let freeze = sleep(freeze_after);
+        tokio::pin!(freeze);
         loop {
             let order = tokio::select! {
                 biased;
@@ -179,11 +186,25 @@ impl Instance {
                     None
                 }
                 () = ended(&mut life), if usable && self.ready => None,
+                () = &mut freeze, if usable && !frozen && !freeze_after.is_zero() => {
+                    let due = idle_since + freeze_after;
+                    if Instant::now() < due {
+                        freeze.as_mut().reset(due);
+                    } else {
+                        frozen = self.freeze().await;
+                        freeze.as_mut().reset(Instant::now() + freeze_after);
+                    }
+                    continue;
+                }
                 order = orders.recv() => match order {
                     None | Some(Order::Stop) => return,
                     Some(Order::Run(job)) => Some(job),
                 },
             };
+            if frozen && order.is_some() {
+                frozen = false;
+                usable &= self.thaw().await;
+            }
             match order {
                 None => {
                     usable = false;
@@ -227,6 +248,24 @@ impl Instance {
                 }
             }
         }
+    }
+
+    /// Whether it is frozen from now on.
+    async fn freeze(&self) -> bool {
+        let frozen = self.sandbox.freeze().await;
+        if let Err(error) = &frozen {
+            tracing::warn!(instance = %self.sandbox.id(), error = chain(error), "an idle instance could not be frozen");
+        }
+        frozen.is_ok()
+    }
+
+    /// Whether it goes on.
+    async fn thaw(&self) -> bool {
+        let thawed = self.sandbox.thaw().await;
+        if let Err(error) = &thawed {
+            tracing::warn!(instance = %self.sandbox.id(), error = chain(error), "a frozen instance could not be thawed, and is replaced");
+        }
+        thawed.is_ok()
     }
 
     /// Runs one call, answers its caller and writes its log lines.

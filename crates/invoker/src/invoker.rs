@@ -6,7 +6,9 @@ use warren_registry::Registry;
 use warren_scheduler::{Scheduler, Settings};
 use warren_telemetry::FunctionLogs;
 
-use crate::{BusyPoll, Completed, Invocation, InvokeError, Launcher, dispatch::Dispatch};
+use crate::{
+    BusyPoll, Completed, Invocation, InvokeError, Launcher, dispatch::Dispatch, stems::Stems,
+};
 
 /// What an invoker is made of.
 pub struct Parts {
@@ -22,6 +24,10 @@ pub struct Parts {
     pub busy_poll: BusyPoll,
     /// An instance that was idle for this long is asked whether it lives before it gets a call: one that is frozen would keep it until its timeout.
     pub ping_after: Duration,
+    /// An instance that was idle for this long is frozen until its next call; never if zero.
+    pub freeze_after: Duration,
+    /// Bytes that sandboxes started ahead may hold together; none are if zero.
+    pub stem_memory: u64,
 }
 
 /// What every instance's task needs.
@@ -33,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) account: Account,
     pub(crate) busy_poll: BusyPoll,
     pub(crate) ping_after: Duration,
+    pub(crate) freeze_after: Duration,
+    pub(crate) stems: Stems,
 }
 
 /// The data plane's handle; clones are the same invoker.
@@ -54,6 +62,8 @@ impl Invoker {
             account,
             busy_poll: parts.busy_poll,
             ping_after: parts.ping_after,
+            freeze_after: parts.freeze_after,
+            stems: Stems::new(parts.stem_memory),
         });
         let timer = {
             let context = Arc::clone(&context);
@@ -66,15 +76,20 @@ impl Invoker {
                 loop {
                     changes.mark_unchanged();
                     context.dispatch.follow(&context);
+                    context.stems.follow(&context.registry.snapshot());
                     if changes.changed().await.is_err() {
                         return;
                     }
                 }
             })
         };
+        let stems = {
+            let context = Arc::clone(&context);
+            tokio::spawn(async move { context.stems.run(&context).await })
+        };
         Self {
             context,
-            tasks: Arc::new(vec![timer, follower]),
+            tasks: Arc::new(vec![timer, follower, stems]),
         }
     }
 
@@ -93,9 +108,13 @@ impl Invoker {
 
     /// Accepts no more calls and waits, at most this long, until accepted calls are answered and instances are gone. Whether all of that happened.
     pub async fn drain(&self, limit: Duration) -> bool {
-        let drained = tokio::time::timeout(limit, self.context.dispatch.drain(&self.context))
-            .await
-            .is_ok();
+        let end = async {
+            tokio::join!(
+                self.context.stems.close(),
+                self.context.dispatch.drain(&self.context)
+            )
+        };
+        let drained = tokio::time::timeout(limit, end).await.is_ok();
         for task in self.tasks.iter() {
             task.abort();
         }
@@ -105,6 +124,11 @@ impl Invoker {
     /// Counts of instances and calls at this moment.
     pub fn counts(&self) -> warren_scheduler::Snapshot {
         self.context.dispatch.counts()
+    }
+
+    /// Sandboxes that are started ahead and wait for a function.
+    pub fn stems(&self) -> usize {
+        self.context.stems.ready()
     }
 
     /// How sockets wait for short calls.

@@ -9,8 +9,10 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::sync::mpsc::UnboundedSender;
-use warren_engine::{CodeMount, Engine, Refused, SandboxSpec};
-use warren_model::{Config, EngineName, InstanceId, NetworkPolicy, Version, chain};
+use warren_engine::{CodeMount, Engine, Refused, SandboxSpec, Tenant};
+use warren_model::{
+    Config, EngineName, EphemeralStorage, InstanceId, Memory, NetworkPolicy, Version, chain,
+};
 use warren_package::{BlobStore, Unpacked};
 use warren_registry::{Prepare, PrepareError, Refusal};
 use warren_runtimes::{Catalogue, Kit, Progress, Recipe, Tree, Trees};
@@ -98,30 +100,61 @@ impl Launcher {
         Ok(self.catalogue.resolve(&version.config.runtime)?.recipe)
     }
 
-    /// Everything that a start needs, made if it is not there.
+    /// Everything that the start of a function's own sandbox needs, made if it is not there.
     pub(crate) async fn spec(
         &self,
         version: &Version,
         instance: &InstanceId,
         refused: UnboundedSender<Refused>,
     ) -> Result<(SandboxSpec, Arc<Recipe>), Failure> {
-        let recipe = self.recipe(version)?;
-        let tree = self.tree(&recipe).await?;
-        let code = self.code(version).await?;
+        let config = &version.config;
+        let ahead = self.stem_spec(
+            &config.runtime,
+            instance,
+            config.ephemeral_storage,
+            &config.network,
+            refused,
+        );
+        let (spec, recipe) = ahead.await?;
+        let spec = SandboxSpec {
+            function: Some(version.function.to_string()),
+            memory: config.memory,
+            ..spec
+        };
+        Ok((spec, recipe))
+    }
+
+    /// The same for a sandbox that is started before its function is known, with the least memory that a function can have.
+    pub(crate) async fn stem_spec(
+        &self,
+        runtime: &str,
+        instance: &InstanceId,
+        ephemeral_storage: EphemeralStorage,
+        network: &NetworkPolicy,
+        refused: UnboundedSender<Refused>,
+    ) -> Result<(SandboxSpec, Arc<Recipe>), Failure> {
+        let recipe = self.catalogue.resolve(runtime)?.recipe;
         let spec = SandboxSpec {
             instance: instance.clone(),
-            function: version.function.to_string(),
-            tree,
+            function: None,
+            tree: self.tree(&recipe).await?,
             agent: self.kit.agent(),
             runtime_folder: self.kit.runtime_folder(&recipe),
-            code,
-            memory: version.config.memory,
-            ephemeral_storage: version.config.ephemeral_storage,
-            network: version.config.network.clone(),
+            memory: Memory::default(),
+            ephemeral_storage,
+            network: network.clone(),
             refused,
             start_limit: START_LIMIT,
         };
         Ok((spec, recipe))
+    }
+
+    /// What makes a sandbox a function's.
+    pub(crate) async fn tenant(&self, version: &Version) -> Result<Tenant, Failure> {
+        Ok(Tenant {
+            code: self.code(version).await?,
+            memory: version.config.memory,
+        })
     }
 
     async fn tree(&self, recipe: &Recipe) -> Result<Tree, Failure> {

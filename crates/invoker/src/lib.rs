@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod booted;
 mod busy_poll;
 mod call_channel;
+mod claim;
 mod control;
 mod dispatch;
 mod environment;
@@ -11,6 +13,7 @@ mod invocation;
 mod invoker;
 mod launch;
 mod recorder;
+mod stems;
 
 pub use busy_poll::{BusyPoll, BusyPolled, BusyPolls};
 pub use invocation::{Completed, Invocation, InvokeError};

@@ -1,4 +1,7 @@
 //! ```text
+//!             STANDBY            init()
+//!  Booting -------------> Waiting -------> Starting              (a runtime that is started ahead)
+//!
 //!             READY            begin()              RESPONSE without END
 //!  Starting ---------> Idle ------------> Called ------------------------> Answering --+
 //!     |                 ^                   |                                 |   ^    | RESPONSE
@@ -23,6 +26,8 @@ pub struct CallStream {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    Booting,
+    Waiting,
     Starting,
     Failed,
     Idle,
@@ -33,6 +38,8 @@ enum State {
 /// What a frame on a call stream means to the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallEvent {
+    /// The runtime waits for INIT.
+    Standby,
     /// Init is over: the stream takes calls.
     Ready,
     /// Init has failed with this error object.
@@ -70,6 +77,23 @@ impl CallStream {
         }
     }
 
+    /// A stream whose runtime is started ahead.
+    pub fn ahead() -> Self {
+        Self {
+            state: State::Booting,
+            call: 0,
+        }
+    }
+
+    /// Goes on with INIT; whether it may be sent now.
+    pub fn init(&mut self) -> bool {
+        let may = self.state == State::Waiting;
+        if may {
+            self.state = State::Starting;
+        }
+        may
+    }
+
     /// Whether a call can be sent now.
     pub fn is_idle(&self) -> bool {
         self.state == State::Idle
@@ -98,14 +122,14 @@ impl CallStream {
     pub fn accept(&mut self, frame: Frame) -> Result<CallEvent, ProtocolError> {
         match (self.state, frame.kind) {
             (State::Starting, FrameKind::Ready) => {
-                if !frame.payload.is_empty() {
-                    return Err(ProtocolError::NotEmpty {
-                        kind: frame.kind,
-                        found: frame.payload.len(),
-                    });
-                }
+                empty(&frame)?;
                 self.state = State::Idle;
                 Ok(CallEvent::Ready)
+            }
+            (State::Booting, FrameKind::Standby) => {
+                empty(&frame)?;
+                self.state = State::Waiting;
+                Ok(CallEvent::Standby)
             }
             (State::Starting, FrameKind::InitError) => {
                 self.state = State::Failed;
@@ -138,6 +162,8 @@ impl CallStream {
             (state, kind) => Err(ProtocolError::Unexpected {
                 kind,
                 state: match state {
+                    State::Booting => "waiting for STANDBY",
+                    State::Waiting => "waiting to send INIT",
                     State::Starting => "waiting for READY",
                     State::Failed => "done after INIT_ERROR",
                     State::Idle => "no call is in progress",
@@ -145,6 +171,16 @@ impl CallStream {
                 },
             }),
         }
+    }
+}
+
+fn empty(frame: &Frame) -> Result<(), ProtocolError> {
+    match frame.payload.len() {
+        0 => Ok(()),
+        found => Err(ProtocolError::NotEmpty {
+            kind: frame.kind,
+            found,
+        }),
     }
 }
 
@@ -199,6 +235,25 @@ mod tests {
             Ok(error)
         );
         assert!(stream.is_idle());
+    }
+
+    #[test]
+    fn a_runtime_that_is_started_ahead_waits_for_init() {
+        let mut stream = CallStream::ahead();
+        assert!(!stream.init());
+        let ready = || frame(FrameKind::Ready, 0, false, b"");
+        assert!(stream.accept(ready()).is_err());
+        let standby = || frame(FrameKind::Standby, 0, false, b"");
+        assert_eq!(stream.accept(standby()), Ok(CallEvent::Standby));
+        assert!(stream.accept(ready()).is_err());
+        assert!(stream.accept(standby()).is_err());
+        assert_eq!(stream.begin(), None);
+        assert!(stream.init() && !stream.init());
+        assert!(stream.accept(standby()).is_err());
+        assert_eq!(stream.accept(ready()), Ok(CallEvent::Ready));
+        assert_eq!(stream.begin(), Some(1));
+        let mut ordinary = CallStream::new();
+        assert!(ordinary.accept(standby()).is_err());
     }
 
     #[test]

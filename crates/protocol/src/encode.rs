@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use crate::frame::{FrameKind, HEADER_LEN, Header, MAX_PAYLOAD};
 use crate::invoke::{INVOKE_PREFIX, InvokeMeta};
-use crate::messages::{Claim, Deadline, Exited, ExitedMessage, Hello, Welcome};
+use crate::messages::{Claim, Deadline, Exited, ExitedMessage, Hello, Init, Welcome};
 
 /// Appends a header.
 #[inline]
@@ -31,7 +31,7 @@ pub fn encode_frame(out: &mut Vec<u8>, header: Header, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Appends a frame without payload: PING, PONG, KILL, READY.
+/// Appends a frame without payload: PING, PONG, KILL, READY, STANDBY.
 pub fn encode_empty(out: &mut Vec<u8>, kind: FrameKind) {
     encode_header(out, Header::new(kind, 0));
 }
@@ -66,6 +66,14 @@ pub fn encode_exited(out: &mut Vec<u8>, exited: &Exited, last_call: Option<u32>)
 /// Appends DEADLINE.
 pub fn encode_deadline(out: &mut Vec<u8>, deadline: &Deadline) {
     encode_json(out, FrameKind::Deadline, deadline);
+}
+
+/// Appends INIT.
+///
+/// # Panics
+/// As [`encode_claim`].
+pub fn encode_init(out: &mut Vec<u8>, init: &Init) {
+    encode_json(out, FrameKind::Init, init);
 }
 
 /// Appends INIT_ERROR with the given JSON error object, which must fit into one frame.

@@ -39,6 +39,10 @@ pub enum FrameKind {
     Ready = 0x50,
     /// Init has failed.
     InitError = 0x51,
+    /// A runtime that was started ahead waits for INIT.
+    Standby = 0x52,
+    /// Tells a runtime that was started ahead whose it becomes.
+    Init = 0x53,
     /// A call: meta and first body bytes.
     Invoke = 0x60,
     /// Further body bytes of a call.
@@ -65,6 +69,8 @@ impl FrameKind {
             0x42 => Self::Deadline,
             0x50 => Self::Ready,
             0x51 => Self::InitError,
+            0x52 => Self::Standby,
+            0x53 => Self::Init,
             0x60 => Self::Invoke,
             0x61 => Self::Body,
             0x70 => Self::Response,
@@ -100,6 +106,8 @@ impl fmt::Display for FrameKind {
             Self::Deadline => "DEADLINE",
             Self::Ready => "READY",
             Self::InitError => "INIT_ERROR",
+            Self::Standby => "STANDBY",
+            Self::Init => "INIT",
             Self::Invoke => "INVOKE",
             Self::Body => "BODY",
             Self::Response => "RESPONSE",

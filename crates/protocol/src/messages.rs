@@ -22,6 +22,9 @@ pub const START_FILE: &str = "start.json";
 /// Where the agent serves the Lambda Runtime API inside the sandbox: the value of `AWS_LAMBDA_RUNTIME_API`.
 pub const RUNTIME_API_ADDRESS: &str = "127.0.0.1:9001";
 
+/// In the environment of a runtime that is started ahead: it is to say STANDBY and wait for INIT.
+pub const STANDBY_VARIABLE: &str = "WARREN_STANDBY";
+
 /// Most bytes of a HELLO or WELCOME payload that are worth reading: whoever sends more has not proved anything yet.
 pub const MAX_HELLO_PAYLOAD: u32 = 4096;
 
@@ -207,6 +210,15 @@ pub struct Claim {
     pub open_files: u64,
     /// RLIMIT_NPROC; unlimited if absent (the engine's own limit holds).
     pub processes: Option<u64>,
+}
+
+/// Whose a runtime that was started ahead becomes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Init {
+    /// The whole environment, in place of the one it was started with.
+    pub environment: BTreeMap<String, String>,
+    /// The working directory.
+    pub directory: String,
 }
 
 /// How a runtime ended.

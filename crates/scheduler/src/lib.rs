@@ -10,9 +10,11 @@ mod pool;
 mod scheduler;
 mod settings;
 mod snapshot;
+mod stems;
 
 pub use event::{Action, Event, Refusal};
 pub use keys::{CallId, FunctionKey, Instance, Moment, PoolKey};
 pub use scheduler::Scheduler;
 pub use settings::{PoolSpec, Settings};
 pub use snapshot::{PoolSnapshot, Snapshot};
+pub use stems::{StemAction, StemId, StemSettings, Stems};

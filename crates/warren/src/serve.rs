@@ -35,6 +35,8 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// Idle for this long, an instance is asked whether it lives before it gets a call: some tens of microseconds, so not at each call.
 const PING_AFTER: Duration = Duration::from_secs(10);
 
+/// Memory for sandboxes that are started ahead, unless the operator says otherwise.
+const MOST_STEM_MEMORY_MB: u64 = 512;
 /// Revisions of the database are written down no more often than this.
 const REMEMBER: Duration = Duration::from_secs(1);
 
@@ -82,6 +84,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     ));
     let engines = engines(&owner, &host, &settings.cache_dir).await;
     reap(&engines, &host).await;
+    tokio::task::block_in_place(|| host.open()).context("instances can have no folders")?;
     network.start().await;
     let catalogue = Arc::new(Catalogue::load(&data.folder("recipes")?)?);
     for rejected in catalogue.rejected() {
@@ -128,6 +131,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         },
         busy_poll: busy_poll(settings.busy_poll),
         ping_after: PING_AFTER,
+        freeze_after: settings.freeze_after,
+        stem_memory: settings
+            .stem_memory_mb
+            .unwrap_or_else(|| stem_memory_mb(memory_mb))
+            << 20,
     });
     let data = Arc::new(data);
     let remember = {
@@ -215,6 +223,11 @@ async fn remember_revisions(
             );
         }
     }
+}
+
+/// Memory for sandboxes that are started ahead: a small share of what instances have.
+fn stem_memory_mb(memory_mb: u64) -> u64 {
+    (memory_mb / 20).min(MOST_STEM_MEMORY_MB)
 }
 
 /// The instances that were asked for, or as many as the limit of open files allows.

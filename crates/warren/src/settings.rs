@@ -53,6 +53,13 @@ const QUEUE_WAIT_S: Bounds = Bounds {
     default: 10,
     unit: "seconds",
 };
+const FREEZE_S: Bounds = Bounds {
+    key: "freeze_s",
+    least: 0,
+    most: 86_400,
+    default: 60,
+    unit: "seconds",
+};
 const IDLE_S: Bounds = Bounds {
     key: "idle_s",
     least: 1,
@@ -106,6 +113,13 @@ pub(crate) struct ServeFlags {
     /// How long an instance is kept without a call, in seconds, 1 to 86400 [default: 600]
     #[arg(long, value_name = "S", env = "WARREN_IDLE_S")]
     idle_s: Option<u32>,
+    /// How long an instance may be without a call before it is frozen until the next, so that it uses no processor, in seconds, at most 86400; 0: never
+    /// [default: 60]
+    #[arg(long, value_name = "S", env = "WARREN_FREEZE_S")]
+    freeze_s: Option<u32>,
+    /// Memory for sandboxes that are started ahead, before a call needs them, in MB; 0: none are [default: 5 % of --memory-mb, at most 512]
+    #[arg(long, value_name = "MB", env = "WARREN_STEM_MEMORY_MB")]
+    stem_memory_mb: Option<u64>,
     /// Engine of new functions that name none: docker or runc [default: docker]
     #[arg(long, value_name = "NAME", env = "WARREN_DEFAULT_ENGINE")]
     default_engine: Option<EngineName>,
@@ -151,6 +165,8 @@ struct File {
     queue_calls: Option<u32>,
     queue_wait_s: Option<u32>,
     idle_s: Option<u32>,
+    freeze_s: Option<u32>,
+    stem_memory_mb: Option<u64>,
     default_engine: Option<EngineName>,
     busy_poll_us: Option<u32>,
     #[serde(default)]
@@ -177,6 +193,10 @@ pub(crate) struct Settings {
     pub(crate) queue_calls: u32,
     pub(crate) queue_wait: Duration,
     pub(crate) idle_after: Duration,
+    /// Zero: never.
+    pub(crate) freeze_after: Duration,
+    /// None: a share of what instances have.
+    pub(crate) stem_memory_mb: Option<u64>,
     pub(crate) default_engine: EngineName,
     /// Zero: never.
     pub(crate) busy_poll: Duration,
@@ -253,6 +273,8 @@ impl Settings {
             queue_calls: QUEUE_CALLS.hold(flags.queue_calls.or(file.queue_calls))?,
             queue_wait: seconds(QUEUE_WAIT_S.hold(flags.queue_wait_s.or(file.queue_wait_s))?),
             idle_after: seconds(IDLE_S.hold(flags.idle_s.or(file.idle_s))?),
+            freeze_after: seconds(FREEZE_S.hold(flags.freeze_s.or(file.freeze_s))?),
+            stem_memory_mb: flags.stem_memory_mb.or(file.stem_memory_mb),
             default_engine: flags
                 .default_engine
                 .or(file.default_engine)
@@ -387,6 +409,8 @@ mod tests {
         assert_eq!((settings.max_instances, settings.queue_calls), (200, 1_000));
         assert_eq!(settings.queue_wait, Duration::from_secs(10));
         assert_eq!(settings.idle_after, Duration::from_secs(600));
+        assert_eq!(settings.freeze_after, Duration::from_secs(60));
+        assert_eq!(settings.stem_memory_mb, None);
         let settings = join("queue_calls = 0\nqueue_wait_s = 900\nidle_s = 1").unwrap();
         assert_eq!(settings.queue_calls, 0);
         assert_eq!(settings.queue_wait, Duration::from_secs(900));

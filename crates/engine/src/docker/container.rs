@@ -4,19 +4,20 @@ use bollard::{
     Docker,
     errors::Error,
     models::{
-        ContainerCreateBody, ContainerState, HostConfig, HostConfigLogConfig, Mount, MountType,
-        ResourcesUlimits,
+        ContainerCreateBody, ContainerState, ContainerUpdateBody, HostConfig, HostConfigLogConfig,
+        Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType, ResourcesUlimits,
     },
     query_parameters::{
         CreateContainerOptionsBuilder, InspectContainerOptions, RemoveContainerOptionsBuilder,
         StartContainerOptions,
     },
 };
-use warren_model::InstanceId;
+use warren_model::{InstanceId, Memory};
 
 use super::image;
 use crate::{
     EngineError, Owner, SandboxSpec,
+    host::Instance,
     inside::{self, Shown},
 };
 
@@ -37,6 +38,10 @@ fn bind(shown: Shown<'_>) -> Mount {
         source: Some(shown.source.to_string_lossy().into_owned()),
         target: Some(shown.target.to_owned()),
         read_only: Some(!shown.writable),
+        bind_options: shown.follows.then(|| MountBindOptions {
+            propagation: Some(MountBindOptionsPropagationEnum::RSLAVE),
+            ..MountBindOptions::default()
+        }),
         ..Mount::default()
     }
 }
@@ -45,18 +50,22 @@ fn bind(shown: Shown<'_>) -> Mount {
 pub(super) fn body(
     spec: &SandboxSpec,
     owner: &Owner,
-    channel: &Path,
+    instance: &Instance,
     disk: &Path,
     resolv_conf: Option<&Path>,
 ) -> ContainerCreateBody {
-    let labels = HashMap::from([
+    let mut labels = HashMap::from([
         (LABEL_SERVER.to_owned(), owner.server.to_string()),
         (LABEL_NODE.to_owned(), owner.node.clone()),
         (LABEL_BOOT.to_owned(), owner.boot.to_string()),
         (LABEL_INSTANCE.to_owned(), spec.instance.to_string()),
-        (LABEL_FUNCTION.to_owned(), spec.function.clone()),
     ]);
-    let shown = inside::shown(spec, channel, disk, resolv_conf);
+    labels.extend(
+        spec.function
+            .clone()
+            .map(|name| (LABEL_FUNCTION.to_owned(), name)),
+    );
+    let shown = inside::shown(spec, instance, disk, resolv_conf);
     let mounts = shown.into_iter().map(bind).collect();
     let memory = signed(spec.memory.bytes());
     let host_config = HostConfig {
@@ -122,6 +131,22 @@ pub(super) async fn start(docker: &Docker, name: &str) -> Result<(), EngineError
         .start_container(name, None::<StartContainerOptions>)
         .await
         .map_err(EngineError::docker("start the container"))
+}
+
+/// Gives a running container another memory limit and processor share.
+pub(super) async fn limit(docker: &Docker, name: &str, memory: Memory) -> Result<(), EngineError> {
+    let bytes = signed(memory.bytes());
+    let limits = ContainerUpdateBody {
+        memory: Some(bytes),
+        memory_swap: Some(bytes),
+        cpu_shares: Some(signed(inside::cpu_shares(memory))),
+        ..ContainerUpdateBody::default()
+    };
+    docker
+        .update_container(name, limits)
+        .await
+        .map(drop)
+        .map_err(EngineError::docker("change the limits of the container"))
 }
 
 /// What a container's PID 1 does.

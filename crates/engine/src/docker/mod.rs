@@ -1,6 +1,6 @@
 //! One container of a Docker daemon for each instance.
 //!
-//! The container has no network of Docker's, a read-only root made of the language tree, and four mounts: agent, bootstrap, code (all read-only) and `/tmp`, besides the channel folder. Its PID 1 is the agent.
+//! The container has no network of Docker's, a read-only root made of the language tree, and four mounts: agent, bootstrap, code (all read-only, the code from its claim on) and `/tmp`, besides the channel folder. Its PID 1 is the agent.
 
 mod container;
 mod daemon;
@@ -21,14 +21,15 @@ use std::{
 use async_trait::async_trait;
 use bollard::Docker;
 use tokio::sync::{Mutex, Semaphore};
-use warren_model::{Config, EngineName, InstanceId, NetworkPolicy};
+use warren_model::{Config, EngineName, InstanceId, Memory, NetworkPolicy};
 use warren_protocol::StreamKind;
 use warren_runtimes::Tree;
 
 use self::container::State;
 pub use self::daemon::probe;
 use crate::{
-    Capabilities, Engine, EngineError, Owner, Refusal, Sandbox, SandboxSpec, Unavailable, Usage,
+    Capabilities, Engine, EngineError, Owner, Refusal, Sandbox, SandboxSpec, Tenant, Unavailable,
+    Usage,
     host::{Host, Instance},
     removal::unless_failed,
 };
@@ -113,6 +114,7 @@ impl Engine for DockerEngine {
             instance,
             agent: spec.agent.clone(),
             start_limit: spec.start_limit,
+            memory: spec.memory,
             removals: Arc::clone(&self.removals),
             pid: OnceLock::new(),
             container: OnceLock::new(),
@@ -186,7 +188,7 @@ impl DockerEngine {
         let body = container::body(
             spec,
             &self.owner,
-            sandbox.instance.channel().folder(),
+            &sandbox.instance,
             &disk,
             self.host.network().resolv_conf_of(&spec.network).as_deref(),
         );
@@ -221,6 +223,8 @@ struct DockerSandbox {
     /// The agent's binary on the host.
     agent: PathBuf,
     start_limit: Duration,
+    /// What it was started with.
+    memory: Memory,
     removals: Arc<Semaphore>,
     /// The agent, as this host sees it; none before it was started.
     pid: OnceLock<u32>,
@@ -281,6 +285,22 @@ impl Sandbox for DockerSandbox {
         self.instance.channel().seal()
     }
 
+    async fn claim(&self, tenant: &Tenant) -> Result<(), EngineError> {
+        self.instance.show_code(&tenant.code)?;
+        if tenant.memory != self.memory {
+            container::limit(&self.docker, &self.name, tenant.memory).await?;
+        }
+        Ok(())
+    }
+
+    async fn freeze(&self) -> Result<(), EngineError> {
+        self.instance.freeze()
+    }
+
+    async fn thaw(&self) -> Result<(), EngineError> {
+        self.instance.thaw()
+    }
+
     fn usage(&self) -> Option<Usage> {
         self.instance.usage()
     }
@@ -296,6 +316,8 @@ impl Sandbox for DockerSandbox {
         }
         // The semaphore is never closed.
         let _turn = self.removals.acquire().await;
+        // Some runtimes can't end what is frozen.
+        self.instance.thaw()?;
         container::remove(&self.docker, &self.name).await?;
         self.instance.remove().await?;
         *killed = true;

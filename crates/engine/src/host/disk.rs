@@ -38,20 +38,22 @@ impl Disks {
         self.template(size).map(drop)
     }
 
-    /// Makes `folder/disk.img` and mounts it at `folder/tmp`, which it returns. Blocking, some ten milliseconds.
-    pub fn create(&self, folder: &Path, size: EphemeralStorage) -> Result<PathBuf, EngineError> {
+    /// Mounts a new disk at `point`, which it makes and returns. Its image has no name any more then: it goes with its last user. Blocking, some ten
+    /// milliseconds.
+    pub fn create(&self, point: &Path, size: EphemeralStorage) -> Result<PathBuf, EngineError> {
         let template = self.template(size)?;
-        let image = folder.join("disk.img");
-        let point = folder.join("tmp");
+        let work = tempfile::tempdir_in(&self.templates)
+            .map_err(EngineError::host("create a folder in", &self.templates))?;
+        let image = work.path().join("image");
         copy_sparse(&template, &image).map_err(EngineError::host("copy the disk to", &image))?;
-        fs::create_dir(&point).map_err(EngineError::host("create the folder", &point))?;
-        mount_image(&image, &point)?;
-        Ok(point)
+        fs::create_dir(point).map_err(EngineError::host("create the folder", point))?;
+        mount_image(&image, point)?;
+        Ok(point.to_owned())
     }
 
-    /// Removes what a process left that died while it made a template, its mount first. Blocking.
+    /// Removes what a process left that died while it made a disk, its mount first. Blocking.
     pub fn sweep(&self) -> Result<(), EngineError> {
-        // While it is held, no folder is at work: the data folder belongs to one process.
+        // The data folder belongs to one process, and this one has no disk at work when it sweeps.
         let _making = self.making.lock().unwrap_or_else(|e| e.into_inner());
         let entries = match fs::read_dir(&self.templates) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

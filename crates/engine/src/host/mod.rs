@@ -8,8 +8,9 @@ mod instance;
 pub mod mounts;
 mod peak;
 
-use std::{collections::HashSet, path::PathBuf, sync::Arc};
+use std::{collections::HashSet, ffi::CStr, path::PathBuf, sync::Arc};
 
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use warren_model::{EphemeralStorage, InstanceId, NetworkPolicy};
 use warren_network::{Network, NetworkError};
 
@@ -18,9 +19,12 @@ pub(crate) use self::instance::remove_folder;
 use self::{disk::Disks, ids::Ids};
 use crate::{EngineError, Refusal};
 
+/// Of the place for folders of instances. Each has a bundle and what its program says, some tens of kilobytes; mode 0755 below a folder that is closed.
+const RUN_OPTIONS: &CStr = c"size=1g,mode=0755";
+
 /// The part of this host that one server's instances use, whatever their engines.
 pub struct Host {
-    /// Folders of instances.
+    /// Folders of instances: a tmpfs of its own once it is open.
     run: PathBuf,
     disks: Disks,
     network: Arc<Network>,
@@ -36,6 +40,20 @@ impl Host {
             network,
             ids: Ids::default(),
         }
+    }
+
+    /// Makes the place for folders of instances: a tmpfs, whose mounts are passed on to the sandboxes that ask for it. After a sweep that kept nothing. Does
+    /// nothing without root, as [`probe`](Self::probe) says. Blocking.
+    pub fn open(&self) -> Result<(), EngineError> {
+        if !rustix::process::geteuid().is_root() || !mounts::below(&self.run)?.is_empty() {
+            return Ok(());
+        }
+        let failed = |errno: rustix::io::Errno| {
+            EngineError::host("mount a tmpfs at", &self.run)(errno.into())
+        };
+        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        mount("warren", &self.run, "tmpfs", flags, RUN_OPTIONS).map_err(failed)?;
+        mount_change(&self.run, MountPropagationFlags::SHARED).map_err(failed)
     }
 
     /// What instances reach others through.
@@ -97,7 +115,7 @@ impl Host {
         instance: &Instance,
         storage: EphemeralStorage,
     ) -> Result<PathBuf, EngineError> {
-        self.disks.create(instance.folder(), storage)
+        self.disks.create(&instance.folder().join("tmp"), storage)
     }
 
     /// Removes the folders of instances that are not kept, with their mounts and loop devices, and the network when none is kept: after the engines have
@@ -105,8 +123,9 @@ impl Host {
     pub fn sweep(&self, keep: &HashSet<InstanceId>) -> Result<usize, EngineError> {
         let swept = self.disks.sweep();
         let folders = instance::sweep(&self.run, keep);
-        // No sandbox is left that it serves.
+        // No sandbox is left that they serve.
         if keep.is_empty() {
+            mounts::unmount_below(&self.run)?;
             self.network.remove().map_err(EngineError::Network)?;
         }
         swept.and(folders)

@@ -84,7 +84,7 @@ pub(crate) fn config(parts: &Parts<'_>) -> Value {
             "warren.node": parts.owner.node,
             "warren.boot": parts.owner.boot.to_string(),
             "warren.instance": parts.spec.instance,
-            "warren.function": parts.spec.function,
+            "warren.function": parts.spec.function.as_deref().unwrap_or_default(),
         },
         "linux": {
             "namespaces": namespaces,
@@ -127,7 +127,8 @@ fn mounts(parts: &Parts<'_>) -> Vec<Value> {
     ];
     mounts.extend(parts.shown.iter().map(|shown| {
         let access = if shown.writable { "rw" } else { "ro" };
-        let mut options = vec!["rbind", "rprivate", "nosuid", "nodev", access];
+        let propagation = if shown.follows { "rslave" } else { "rprivate" };
+        let mut options = vec!["rbind", propagation, "nosuid", "nodev", access];
         options.extend(kept(shown.source));
         json!({
             "type": "bind",

@@ -123,7 +123,7 @@ impl<R: Runtime + 'static> OciEngine<R> {
         if !R::LINK_FIRST {
             sandbox.instance().attach(&self.host, spec, pid).await?;
         }
-        sandbox.instance().measure(self.runtime.figures(pid));
+        sandbox.instance().measure(pid, self.runtime.figures(pid));
         Ok(())
     }
 
@@ -139,14 +139,9 @@ impl<R: Runtime + 'static> OciEngine<R> {
         }
         let group = self
             .slice()?
-            .create(&spec.instance, &self.runtime.limits(spec.memory))?;
+            .create(&spec.instance, &R::limits(spec.memory))?;
         let resolv_conf = self.host.network().resolv_conf_of(&spec.network);
-        let shown = inside::shown(
-            spec,
-            instance.channel().folder(),
-            &disk,
-            resolv_conf.as_deref(),
-        );
+        let shown = inside::shown(spec, instance, &disk, resolv_conf.as_deref());
         let common = config(&Parts {
             spec,
             owner: &self.owner,

@@ -32,7 +32,10 @@ pub(crate) use self::{
     launch::{LOG, OUTPUT, PID, STATE, Start, words},
     program::Program,
 };
-use self::{roots::Roots, sandbox::OciSandbox};
+use self::{
+    roots::Roots,
+    sandbox::{OciSandbox, Ways},
+};
 use crate::{
     Capabilities, Engine, EngineError, Owner, Refusal, Sandbox, SandboxSpec, Unavailable,
     host::{
@@ -51,6 +54,9 @@ pub(crate) trait Runtime: Send + Sync {
     /// Whether the program takes the sandbox's link over when it starts, so that the link must be there before it and can't come later.
     const LINK_FIRST: bool = false;
 
+    /// Whether a sandbox sees what is mounted within a folder that it is shown, and not what is mounted over it.
+    const MOUNTS_WITHIN: bool = false;
+
     /// Its program on this host.
     fn program(&self) -> Result<Program, Unavailable>;
 
@@ -58,7 +64,7 @@ pub(crate) trait Runtime: Send + Sync {
     async fn probe(&self, ground: &Ground<'_>) -> Result<String, Unavailable>;
 
     /// What the group of an instance with this much memory may use.
-    fn limits(&self, memory: Memory) -> Limits {
+    fn limits(memory: Memory) -> Limits {
         Limits::of(memory)
     }
 
@@ -175,7 +181,11 @@ impl<R: Runtime + 'static> Engine for OciEngine<R> {
             }
         };
         let sandbox = Arc::new(OciSandbox::new(
-            R::NAME,
+            Ways {
+                name: R::NAME,
+                limits: R::limits,
+                mounts_within: R::MOUNTS_WITHIN,
+            },
             instance,
             group,
             &spec,

@@ -13,25 +13,39 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 use tokio::{net::UnixStream, sync::Mutex};
-use warren_model::{EngineName, InstanceId};
+use warren_model::{EngineName, InstanceId, Memory};
 use warren_protocol::StreamKind;
 
 use super::{launch::words, other};
 use crate::{
-    EngineError, Sandbox, SandboxSpec, Usage,
-    host::{Host, Instance, cgroup::Group},
+    EngineError, Sandbox, SandboxSpec, Tenant, Usage,
+    host::{
+        Host, Instance,
+        cgroup::{Group, Limits},
+    },
 };
 
 /// Between looks whether the agent still runs, while it is waited for.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// What sandboxes of a runtime do in their own way after the start.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ways {
+    pub(super) name: EngineName,
+    pub(super) limits: fn(Memory) -> Limits,
+    /// As [`Runtime::MOUNTS_WITHIN`](super::Runtime::MOUNTS_WITHIN).
+    pub(super) mounts_within: bool,
+}
+
 pub(super) struct OciSandbox {
-    engine: EngineName,
+    ways: Ways,
     instance: Instance,
     group: Group,
     /// The agent's binary on the host.
     agent: PathBuf,
     start_limit: Duration,
+    /// What it was started with.
+    memory: Memory,
     /// The first of its user ids, taken from the host's.
     first_id: Option<u32>,
     host: Arc<Host>,
@@ -49,7 +63,7 @@ struct Init {
 
 impl OciSandbox {
     pub(super) fn new(
-        engine: EngineName,
+        ways: Ways,
         instance: Instance,
         group: Group,
         spec: &SandboxSpec,
@@ -57,11 +71,12 @@ impl OciSandbox {
         host: Arc<Host>,
     ) -> Self {
         Self {
-            engine,
+            ways,
             instance,
             group,
             agent: spec.agent.clone(),
             start_limit: spec.start_limit,
+            memory: spec.memory,
             first_id,
             host,
             init: OnceLock::new(),
@@ -147,7 +162,7 @@ impl Sandbox for OciSandbox {
         let pid = self.init.get().map_or(0, |init| init.pid);
         format!(
             "{} process {pid}, cgroup {}",
-            self.engine,
+            self.ways.name,
             self.group.path()
         )
     }
@@ -162,6 +177,25 @@ impl Sandbox for OciSandbox {
 
     fn seal(&self) -> Result<(), EngineError> {
         self.instance.channel().seal()
+    }
+
+    async fn claim(&self, tenant: &Tenant) -> Result<(), EngineError> {
+        match self.ways.mounts_within {
+            true => self.instance.show_entries(&tenant.code)?,
+            false => self.instance.show_code(&tenant.code)?,
+        }
+        if tenant.memory != self.memory {
+            self.group.raise(&(self.ways.limits)(tenant.memory))?;
+        }
+        Ok(())
+    }
+
+    async fn freeze(&self) -> Result<(), EngineError> {
+        self.instance.freeze()
+    }
+
+    async fn thaw(&self) -> Result<(), EngineError> {
+        self.instance.thaw()
     }
 
     fn usage(&self) -> Option<Usage> {

@@ -6,24 +6,23 @@ use tokio::{
     sync::mpsc,
     time::{Instant, sleep, timeout, timeout_at},
 };
-use warren_engine::{EngineError, Refused, Sandbox};
+use warren_engine::{EngineError, Refused, Tenant};
 use warren_model::{InstanceId, NetworkPolicy, Timestamp, chain, limits::INIT_LIMIT};
-use warren_protocol::{Claim, Interface, StreamKind};
-use warren_runtimes::{Interface as RecipeInterface, RUNTIME_GID, RUNTIME_UID, Recipe};
+use warren_protocol::{Init, StreamKind};
+use warren_runtimes::Recipe;
 use warren_telemetry::report::InitPhase;
 
 use super::{Instance, LOOK, OUTPUT_NEWS, ended, ending::Ending, gauge::MemoryGauge};
 use crate::{
+    booted::{Booted, refusals},
     call_channel::{CallChannel, ChannelError},
+    claim::claim,
     control::{Control, Life},
     dispatch::Pool,
-    environment::environment,
+    environment::{acts_at_exec, environment},
     invoker::Context,
     recorder::Recorder,
 };
-
-/// Open files of a runtime, as on Lambda (quota page).
-const OPEN_FILES: u64 = 1024;
 
 /// Writes what the network refused into the log, until some seconds after the sandbox is gone.
 async fn tell(
@@ -38,63 +37,68 @@ async fn tell(
 
 impl Instance {
     /// Starts the sandbox and runs Init. `Err` only where the platform failed.
-    pub(super) async fn start(
-        context: &Arc<Context>,
-        pool: &Arc<Pool>,
-        id: &InstanceId,
-    ) -> Result<Self, String> {
+    pub(super) async fn start(context: &Arc<Context>, pool: &Arc<Pool>) -> Result<Self, String> {
         let version = &pool.version;
         let launcher = &context.launcher;
         let text = |error: Box<dyn std::error::Error + Send + Sync>| chain(error.as_ref());
         let engine = launcher.engine(version.config.engine).map_err(text)?;
-        let (refused, refusals) = mpsc::unbounded_channel();
-        let made = launcher.spec(version, id, refused);
-        let (spec, recipe) = made.await.map_err(text)?;
-        let sandbox = engine.start(spec).await.map_err(|e| chain(&e))?;
-        match Self::connect(context, pool, Arc::clone(&sandbox), &recipe, refusals).await {
-            Ok(mut instance) => {
-                instance.first_init().await;
-                Ok(instance)
-            }
-            Err(error) => {
-                if let Err(left) = sandbox.kill().await {
-                    tracing::error!(instance = %id, error = chain(&left), "a failed start could not be removed");
+        let tenant = launcher.tenant(version).await.map_err(text)?;
+        if let Some(stem) = context.stems.take(&version.config) {
+            let recipe = launcher.recipe(version).map_err(text)?;
+            match Self::claimed(context, pool, stem, &tenant, &recipe).await {
+                Ok(instance) => return Ok(instance),
+                Err(error) => {
+                    tracing::warn!(
+                        error = chain(&error),
+                        "a sandbox that was started ahead could not be claimed"
+                    );
                 }
-                Err(chain(&error))
             }
         }
+        let (refused, refusals) = refusals();
+        let id = InstanceId::random();
+        let made = launcher.spec(version, &id, refused);
+        let (spec, recipe) = made.await.map_err(text)?;
+        let booted = Booted::start(engine.as_ref(), spec, refusals, &context.busy_poll);
+        let booted = booted.await.map_err(|error| chain(&error))?;
+        let claimed = Self::claimed(context, pool, booted, &tenant, &recipe).await;
+        claimed.map_err(|error| chain(&error))
     }
 
-    async fn connect(
+    /// Makes a sandbox the function's and runs Init. Nothing is left of it on an error.
+    async fn claimed(
         context: &Arc<Context>,
         pool: &Arc<Pool>,
-        sandbox: Arc<dyn Sandbox>,
+        booted: Booted,
+        tenant: &Tenant,
         recipe: &Recipe,
-        refusals: mpsc::UnboundedReceiver<Refused>,
     ) -> Result<Self, EngineError> {
+        if let Err(error) = booted.sandbox.claim(tenant).await {
+            booted.end().await;
+            return Err(error);
+        }
+        let mut instance = Self::of(context, pool, booted, recipe);
+        instance.first_init().await;
+        Ok(instance)
+    }
+
+    fn of(context: &Arc<Context>, pool: &Arc<Pool>, booted: Booted, recipe: &Recipe) -> Self {
         let version = &pool.version;
+        let Booted {
+            sandbox,
+            control,
+            channel,
+            refusals,
+            standby,
+        } = booted;
         let log_stream = format!(
             "{}/[{}]{}",
             Timestamp::from(SystemTime::now()).log_date(),
             version.id,
             sandbox.id()
         );
-        let claim = Claim {
-            command: recipe.command.clone(),
-            interface: match recipe.interface {
-                RecipeInterface::Stream => Interface::Stream,
-                RecipeInterface::RuntimeApi => Interface::RuntimeApi,
-            },
-            environment: environment(version, recipe, &context.account, &log_stream),
-            directory: "/var/task".to_owned(),
-            uid: RUNTIME_UID,
-            gid: RUNTIME_GID,
-            open_files: OPEN_FILES,
-            processes: None,
-        };
-        let control = sandbox.open(StreamKind::Control).await?;
-        let channel = CallChannel::new(sandbox.open(StreamKind::Call).await?, &context.busy_poll);
-        sandbox.seal()?;
+        let environment = environment(version, recipe, &context.account, &log_stream);
+        let claim = claim(recipe, environment);
         let recorder = Arc::new(Recorder::new(context.logs.clone(), version, log_stream));
         tokio::spawn(tell(
             Arc::clone(&recorder),
@@ -102,7 +106,7 @@ impl Instance {
             refusals,
         ));
         let control = Control::new(control, Arc::clone(&recorder));
-        Ok(Self {
+        Self {
             pool: Arc::clone(pool),
             busy_poll: context.busy_poll.clone(),
             life: control.life(),
@@ -112,18 +116,25 @@ impl Instance {
             recorder,
             claim,
             gauge: MemoryGauge::default(),
+            standby,
             ready: false,
             init: None,
             calls: 0,
             running: None,
             look: Box::pin(sleep(LOOK)),
-        })
+        }
     }
 
     /// Init before any call: 10 s. A failure is logged and tried again inside the first call.
     async fn first_init(&mut self) {
         let begin = Instant::now();
-        match self.init(begin + INIT_LIMIT).await {
+        let deadline = begin + INIT_LIMIT;
+        let outcome = match self.standby && acts_at_exec(&self.pool.version) {
+            // The runtime that waits was started without the owner's variables.
+            true => self.restart(deadline).await,
+            false => self.init(deadline).await,
+        };
+        match outcome {
             Ok(()) => {
                 self.ready = true;
                 self.init = Some(begin.elapsed());
@@ -139,11 +150,24 @@ impl Instance {
     async fn init(&mut self, deadline: Instant) -> Result<(), Ending> {
         self.gauge.begin();
         self.recorder.runtime_begins();
-        self.control.claim(&self.claim);
+        let mut told = Ok(());
+        match std::mem::take(&mut self.standby) {
+            true => {
+                let init = Init {
+                    environment: self.claim.environment.clone(),
+                    directory: self.claim.directory.clone(),
+                };
+                told = self.channel.init(&init).await;
+            }
+            false => self.control.claim(&self.claim),
+        }
         let mut life = self.life.clone();
         let outcome = tokio::select! {
             biased;
-            ready = timeout_at(deadline, self.channel.ready()) => ready,
+            ready = timeout_at(deadline, async {
+                told?;
+                self.channel.ready().await
+            }) => ready,
             // The runtime may have said why just before it ended.
             () = ended(&mut life) => {
                 timeout(OUTPUT_NEWS, self.channel.ready()).await.or(Ok(Err(ChannelError::Closed)))
@@ -184,6 +208,7 @@ impl Instance {
 
     async fn restart(&mut self, deadline: Instant) -> Result<(), Ending> {
         self.end_runtime().await;
+        self.standby = false;
         match self.sandbox.open(StreamKind::Call).await {
             Ok(stream) => self.channel = CallChannel::new(stream, &self.busy_poll),
             Err(error) => {

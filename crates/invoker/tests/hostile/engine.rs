@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::{io::AsyncReadExt, net::UnixStream, sync::watch, task::JoinHandle};
 use warren_engine::{
-    Capabilities, Engine, EngineError, Refusal, Sandbox, SandboxSpec, Unavailable, Usage,
+    Capabilities, Engine, EngineError, Refusal, Sandbox, SandboxSpec, Tenant, Unavailable, Usage,
     host::{channel::Channel, mounts},
 };
 use warren_model::{Config, EngineName, InstanceId, NetworkPolicy};
@@ -114,10 +114,11 @@ impl Engine for FakeEngine {
     }
 
     async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError> {
-        let agent = self.agents.lock().unwrap()[&spec.function];
+        let function = spec.function.unwrap();
+        let agent = self.agents.lock().unwrap()[&function];
         let mut sandbox = FakeSandbox {
             id: spec.instance,
-            function: spec.function,
+            function,
             agent,
             channel: None,
             killed: Arc::clone(&self.killed),
@@ -169,6 +170,18 @@ impl Sandbox for FakeSandbox {
     }
 
     fn seal(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn claim(&self, _tenant: &Tenant) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn freeze(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    async fn thaw(&self) -> Result<(), EngineError> {
         Ok(())
     }
 

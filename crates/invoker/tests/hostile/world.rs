@@ -83,6 +83,8 @@ impl World {
             logs: FunctionLogs::open(&path.join("logs")).unwrap(),
             busy_poll: BusyPoll::new(Duration::from_secs(60)),
             ping_after: PING_AFTER,
+            freeze_after: Duration::ZERO,
+            stem_memory: 0,
             settings: warren_scheduler::Settings::new(16_384, instances),
         });
         Self {

@@ -2,14 +2,18 @@
 
 // The parts of a handler's context that do not depend on how it is called.
 
-// A process serves one function, so these are read once.
-const functionFields = {
-  functionVersion: process.env.AWS_LAMBDA_FUNCTION_VERSION,
-  functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
-  memoryLimitInMB: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
-  logGroupName: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
-  logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
-};
+// A process serves one function, so these are read once, by `setUp`.
+let functionFields;
+
+function setUp() {
+  functionFields = {
+    functionVersion: process.env.AWS_LAMBDA_FUNCTION_VERSION,
+    functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
+    memoryLimitInMB: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
+    logGroupName: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
+    logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
+  };
+}
 
 /** Adds what the meta of the INVOKE frame says to `context`. */
 function fill(context, meta) {
@@ -39,4 +43,4 @@ function parse(text, name) {
   }
 }
 
-module.exports = { fill };
+module.exports = { fill, setUp };

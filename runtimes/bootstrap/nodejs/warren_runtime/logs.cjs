@@ -10,7 +10,8 @@ const { runtimeMajor } = require('./version.cjs');
 
 const STDOUT = 1;
 const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
-const JSON_FORMAT = process.env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === 'JSON';
+// Whether entries are JSON; known to `patchConsole`.
+let jsonFormat = false;
 
 // Libraries for tracing and logging read the id of the current call from here.
 const REQUEST_ID = Symbol.for('aws.lambda.runtime.requestId');
@@ -23,7 +24,8 @@ function setRequestId(id) {
 
 function patchConsole() {
   const lowest = Math.max(0, LEVELS.indexOf(process.env.AWS_LAMBDA_LOG_LEVEL?.toUpperCase()));
-  const print = JSON_FORMAT ? printJson : printText;
+  jsonFormat = process.env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === 'JSON';
+  const print = jsonFormat ? printJson : printText;
   const methods = ['trace', 'debug', 'info', 'warn', 'error', 'fatal'];
   methods.forEach((method, priority) => {
     const level = LEVELS[priority];
@@ -69,7 +71,7 @@ function errorFields(error) {
 /** The entry for a failed call or Init. */
 function error(title, thrown) {
   const asError = thrown instanceof Error ? thrown : new Error(String(thrown));
-  if (JSON_FORMAT) {
+  if (jsonFormat) {
     console.error(asError);
   } else {
     console.error(title, errors.logText(asError));

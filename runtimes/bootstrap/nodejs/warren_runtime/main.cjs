@@ -8,18 +8,22 @@ const { ModernCalls } = require('./modern.cjs');
 const { StreamedCalls } = require('./streamed.cjs');
 const { load } = require('./load.cjs');
 const { runtimeMajor } = require('./version.cjs');
+const context = require('./context.cjs');
 const errors = require('./errors.cjs');
 const logs = require('./logs.cjs');
 const output = require('./output.cjs');
+const standby = require('./standby.cjs');
 
 // Lambda's exit codes.
 const EXIT_UNHANDLED_REJECTION = 128;
 const EXIT_UNCAUGHT_EXCEPTION = 129;
 
 async function run() {
+  const stream = new CallStream(3);
+  await standby.wait(stream);
+  context.setUp();
   output.install();
   logs.patchConsole();
-  const stream = new CallStream(3);
   // Replaced by the calls' own once Init is over.
   let fail = (error, code) => stream.initErrorAndExit(errors.payload(error), code);
 

@@ -15,6 +15,8 @@ const END = 1;
 
 const READY = 0x50;
 const INIT_ERROR = 0x51;
+const STANDBY = 0x52;
+const INIT = 0x53;
 const INVOKE = 0x60;
 const BODY = 0x61;
 const RESPONSE = 0x70;
@@ -29,6 +31,7 @@ class CallStream {
   #fd;
   #socket;
   #onCall;
+  #onInit = null;
   #received = [];
   #receivedSize = 0;
   #wanted = HEADER_SIZE;
@@ -42,6 +45,23 @@ class CallStream {
   /** Starts to read; `onCall(number, meta, body)` gets each call, both texts JSON. */
   open(onCall) {
     this.#onCall = onCall;
+    if (this.#socket) {
+      this.hold();
+    } else {
+      this.#listen();
+    }
+  }
+
+  /** Says that this process waits; the payload of INIT, as text. */
+  standby() {
+    return new Promise((resolve) => {
+      this.#onInit = resolve;
+      this.#listen();
+      this.#write(frame(STANDBY, 0, 0, EMPTY, 0));
+    });
+  }
+
+  #listen() {
     this.#socket = new net.Socket({
       fd: this.#fd,
       readable: true,
@@ -137,7 +157,7 @@ class CallStream {
       const data = this.#received.length === 1 ? this.#received[0] : Buffer.concat(this.#received);
       this.#received = [data];
       const length = data.readUInt32LE(0);
-      const expected = this.#call === null ? INVOKE : BODY;
+      const expected = this.#expected();
       if (data[4] !== expected || length > MAX_PAYLOAD || (data[5] & ~END) !== 0) {
         throw new Error(`protocol error: frame of kind ${data[4]}, flags ${data[5]}, length ${length}`);
       }
@@ -154,7 +174,22 @@ class CallStream {
     }
   }
 
+  #expected() {
+    if (this.#onInit) {
+      return INIT;
+    }
+    return this.#call === null ? INVOKE : BODY;
+  }
+
   #takeFrame(data) {
+    if (this.#onInit) {
+      const onInit = this.#onInit;
+      this.#onInit = null;
+      // Node.js notices then when the function's Init has nothing left to do.
+      this.release();
+      onInit(data.utf8Slice(HEADER_SIZE));
+      return;
+    }
     if (this.#call === null) {
       const body = HEADER_SIZE + 4 + data.readUInt32LE(HEADER_SIZE);
       this.#call = { number: data.readUInt32LE(8), meta: data.utf8Slice(HEADER_SIZE + 4, body), parts: [data.subarray(body)] };

@@ -7,14 +7,19 @@ import time
 from . import logs
 from .failures import Fault
 
-# A process serves one function, so these are read once.
-_LOG_GROUP_NAME = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
-_LOG_STREAM_NAME = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
-_FUNCTION_NAME = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
-_FUNCTION_VERSION = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION")
-_MEMORY_LIMIT_IN_MB = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+# A process serves one function, so these are read once, by `set_up`.
+_LOG_GROUP_NAME = _LOG_STREAM_NAME = _FUNCTION_NAME = _FUNCTION_VERSION = _MEMORY_LIMIT_IN_MB = None
 
 _TRACE_FIELDS = ("traceparent", "tracestate", "baggage")
+
+
+def set_up():
+    global _LOG_GROUP_NAME, _LOG_STREAM_NAME, _FUNCTION_NAME, _FUNCTION_VERSION, _MEMORY_LIMIT_IN_MB
+    _LOG_GROUP_NAME = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
+    _LOG_STREAM_NAME = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
+    _FUNCTION_NAME = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+    _FUNCTION_VERSION = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION")
+    _MEMORY_LIMIT_IN_MB = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
 
 
 class _Record:

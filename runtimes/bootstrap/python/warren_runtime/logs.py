@@ -8,7 +8,8 @@ import traceback
 
 from . import failures
 
-_JSON = os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
+# Whether entries are JSON; known to `set_up`.
+_json_format = False
 _DATE = "%Y-%m-%dT%H:%M:%S"
 _TEXT_FORMAT = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s\n"
 
@@ -76,11 +77,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up(write):
-    global write_line
+    global write_line, _json_format
     write_line = write
+    _json_format = os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
     logging.Formatter.converter = time.gmtime
     handler = LambdaLoggerHandler()
-    handler.setFormatter(JsonFormatter() if _JSON else logging.Formatter(_TEXT_FORMAT, _DATE))
+    handler.setFormatter(JsonFormatter() if _json_format else logging.Formatter(_TEXT_FORMAT, _DATE))
     handler.addFilter(LambdaLoggerFilter())
     root = logging.getLogger()
     root.addHandler(handler)
@@ -91,7 +93,7 @@ def set_up(write):
 
 
 def error_entry(error):
-    if not _JSON:
+    if not _json_format:
         return failures.log_text(error)
     entry = {"timestamp": time.strftime(_DATE + "Z", time.gmtime()), "level": "ERROR", **error}
     return json.dumps(entry, ensure_ascii=False)

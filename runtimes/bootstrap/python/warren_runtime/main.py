@@ -4,7 +4,7 @@ import json
 import os
 import sys
 
-from . import answers, failures, handler, logs
+from . import answers, context, failures, handler, logs, standby
 from .context import LambdaContext
 from .output import Output
 from .stream import MAX_PAYLOAD, CallStream
@@ -24,6 +24,9 @@ _environment = os.environ._data  # what os.environ reads; see _set_trace
 
 def run():
     stream = CallStream()
+    if standby.VARIABLE in os.environ:
+        standby.wait(stream)
+    context.set_up()
     output = Output()
     output.install()
     logs.set_up(output.write_line)

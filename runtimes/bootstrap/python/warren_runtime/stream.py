@@ -12,6 +12,8 @@ END = 1
 
 READY = 0x50
 INIT_ERROR = 0x51
+STANDBY = 0x52
+INIT = 0x53
 INVOKE = 0x60
 BODY = 0x61
 RESPONSE = 0x70
@@ -48,6 +50,21 @@ class CallStream:
 
     def init_error(self, payload):
         self._send(INIT_ERROR, 0, 0, payload, 0)
+
+    def standby(self):
+        """Says that this process waits, and waits: the payload of INIT; None when the host has gone."""
+        self._send(STANDBY, 0, 0, b"", 0)
+        data = bytearray(os.read(self._fd, _READ_SIZE))
+        if not data:
+            return None
+        self._fill(data, _HEADER_SIZE)
+        length, kind, flags, _, _, _ = _HEADER.unpack_from(data)
+        if kind != INIT or flags or length > MAX_PAYLOAD:
+            raise ProtocolError(f"frame of kind {kind:#x}, flags {flags:#x}, length {length}")
+        self._fill(data, _HEADER_SIZE + length)
+        if len(data) != _HEADER_SIZE + length:
+            raise ProtocolError("a frame came before READY")
+        return bytes(data[_HEADER_SIZE:])
 
     def respond(self, call, payload, mark):
         """Sends the answer; one that is larger than a frame goes out as several."""

@@ -143,6 +143,8 @@ impl World {
             settings: warren_scheduler::Settings::new(1_024, 4),
             busy_poll: warren_invoker::BusyPoll::new(std::time::Duration::ZERO),
             ping_after: std::time::Duration::from_secs(60),
+            freeze_after: std::time::Duration::ZERO,
+            stem_memory: 0,
         });
         let keys = Keys::new("WARREN1".to_owned(), "secret".to_owned());
         let stop = watch::Sender::new(false);

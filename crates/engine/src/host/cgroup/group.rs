@@ -95,6 +95,7 @@ impl Slice {
         let folders = self.hierarchies.iter().map(|one| one.root.join(&name));
         Group {
             folders: folders.collect(),
+            hierarchies: self.hierarchies.clone(),
             name,
         }
     }
@@ -221,10 +222,23 @@ fn set(file: &Path, value: &str) -> Result<(), EngineError> {
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
     name: PathBuf,
+    hierarchies: Vec<Hierarchy>,
+    /// In each of them.
     folders: Vec<PathBuf>,
 }
 
 impl Group {
+    /// Gives it, which exists, larger limits. Blocking, some ten microseconds.
+    pub(crate) fn raise(&self, limits: &Limits) -> Result<(), EngineError> {
+        for (hierarchy, folder) in self.hierarchies.iter().zip(&self.folders) {
+            // Version 1 keeps memory below memory with swap at each step, so the last comes first.
+            for (file, value) in limits.files(hierarchy).iter().rev() {
+                set(&folder.join(file), value)?;
+            }
+        }
+        Ok(())
+    }
+
     /// From the root of each hierarchy, as OCI's `cgroupsPath` has it.
     pub(crate) fn path(&self) -> String {
         format!("/{}", self.name.display())

@@ -1,8 +1,10 @@
 //! Control groups, version 1 (one hierarchy per controller) and 2 (one for all): figures of any, and groups of our own.
 
 mod figures;
+mod freezer;
 mod group;
 mod hierarchy;
 
 pub use self::figures::Cgroup;
+pub(crate) use self::freezer::Freezer;
 pub(crate) use self::group::{Group, Limits, Slice};
