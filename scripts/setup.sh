@@ -9,6 +9,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 source scripts/docker.sh
 # shellcheck source-path=SCRIPTDIR source=packages.sh
 source scripts/packages.sh
+# shellcheck source-path=SCRIPTDIR source=gvisor.sh
+source scripts/gvisor.sh
 
 purpose=${1:-run}
 case $purpose in run | test | bench) ;; *) die "usage: setup.sh run|test|bench" ;; esac
@@ -17,8 +19,8 @@ CARGO_DENY_VERSION=0.20.2
 
 # A step is three functions: NAME_needed, NAME_text (with its sizes), NAME_do. They are looked at in this order. Before tests the build is a suite
 # of its own: what does not depend on it is tested even when it fails.
-steps=(packages docker build)
-if [ "$purpose" = test ]; then steps=(packages docker python_env js_env cargo_deny); fi
+steps=(packages docker gvisor build)
+if [ "$purpose" = test ]; then steps=(packages docker gvisor python_env js_env cargo_deny); fi
 
 packages_needed() { [ -n "$(packages_missing "$purpose")" ]; }
 packages_text() {

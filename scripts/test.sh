@@ -77,7 +77,7 @@ suite_bootstrap() { "${pytest[@]}" tests/bootstrap; }
 suite_e2e() { as_root_here "${pytest[@]}" tests/e2e; }
 
 # The tables that every engine must hold, once more on those that are not the default: by what is there, and what the host shows of it.
-ENGINES=(runc)
+ENGINES=(runc gvisor)
 CONFORMANCE=(tests/e2e/test_{first_call,languages,limits,packages,abuse,network,network_allow,crash,load,records}.py)
 suite_engines() {
     local engine status=0

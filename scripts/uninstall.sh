@@ -30,7 +30,7 @@ for container in "${containers[@]}"; do say "  container $container"; done
 for image in "${images[@]}"; do say "  image $image, made of a language tree in $CACHE (imported again at need)"; done
 if [ -s "$PACKAGES_INSTALLED" ]; then say "  $(sort -u "$PACKAGES_INSTALLED" | wc -l) Debian packages that setup installed: $(sort -u "$PACKAGES_INSTALLED" | paste -sd ' ')"; fi
 if [ -f "$DOCKER_STARTED" ]; then say "  (stopped:) the Docker daemon that setup started"; fi
-if [ -f "$STATE/cargo_deny.installed" ]; then say "  $CACHE/tools"; fi
+if [ -f "$STATE/cargo_deny.installed" ] || [ -f "$STATE/gvisor.installed" ]; then say "  $CACHE/tools"; fi
 for folder in "$TEST_ENV" "$STATE"; do
     if [ -d "$folder" ]; then say "  $folder"; fi
 done
@@ -43,7 +43,7 @@ for image in "${images[@]}"; do
 done
 docker_stop
 packages_remove
-if [ -f "$STATE/cargo_deny.installed" ]; then rm -rf "$CACHE/tools"; fi
+if [ -f "$STATE/cargo_deny.installed" ] || [ -f "$STATE/gvisor.installed" ]; then rm -rf "$CACHE/tools"; fi
 rm -rf "$TEST_ENV" "$STATE"
 
 say "Setup is undone. These stay, and are yours to remove (what root made in them with sudo):"

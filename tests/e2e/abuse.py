@@ -7,6 +7,8 @@ from server import REPOSITORY
 
 HEADING = "## Abuse"
 COLUMNS = ["name", "what the handler does", "error", "message", "log line", "survives"]
+# What an engine meets otherwise, and why: rows of a table of its own.
+OTHERWISE = "## Abuse on {engine}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,13 +30,26 @@ class Case:
         return self.name
 
 
-def cases():
-    """Every row of the table."""
+def cases(engine="docker"):
+    """Every row of the table, as an engine meets it."""
+    found = {row[0]: row for row in rows(HEADING, COLUMNS)}
+    for name, why, *otherwise in rows(OTHERWISE.format(engine=engine), ["name", "why", *COLUMNS[2:]]):
+        assert name in found and why, name
+        found[name] = [name, why, *otherwise]
+    return [case(row) for row in found.values()]
+
+
+def rows(heading, columns):
+    """The rows of the table under a heading; none without it."""
     text = (REPOSITORY / "SPECIFICATION.md").read_text()
-    section = re.search(rf"^{HEADING}\n(.*?)(?=^## |\Z)", text, re.S | re.M)[1]
-    rows = [cells(line) for line in section.splitlines() if line.startswith("|")]
-    assert rows[0] == COLUMNS, rows[0]
-    return [case(row) for row in rows[2:]]
+    section = re.search(rf"^{heading}\n(.*?)(?=^## |\Z)", text, re.S | re.M)
+    if section is None:
+        return []
+    found = [cells(line) for line in section[1].splitlines() if line.startswith("|")]
+    assert found[0] == columns, found[0]
+    names = [row[0] for row in found[2:]]
+    assert len(names) == len(set(names)), names
+    return found[2:]
 
 
 def cells(line):

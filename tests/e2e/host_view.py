@@ -95,7 +95,7 @@ def sandboxes(server, function=None):
     found = containers(server, function)
     for group in groups(server):
         # It may not have a process yet, or none any more.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             if _is_of(server, group, function):
                 found.append({"instance": group, "pid": int((server.folder / "run" / group / "pid").read_text())})
     return found
@@ -123,6 +123,21 @@ def groups(server):
     """Names of the cgroups that a server made for instances, in any hierarchy."""
     pattern = f"warren/{folder_id(server)}-*/*/"
     return sorted({path.name for root in ("", "*/") for path in pathlib.Path("/sys/fs/cgroup").glob(root + pattern)})
+
+
+def group_of(pid):
+    """The processes in the cgroup of a process, as the host numbers them."""
+    lines = pathlib.Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    paths = {controllers: path for _number, controllers, path in (line.split(":", 2) for line in lines)}
+    file = f"memory{paths['memory']}" if "memory" in paths else paths[""].lstrip("/")
+    return [int(line) for line in pathlib.Path(f"/sys/fs/cgroup/{file}/cgroup.procs").read_text().split()]
+
+
+def process_of(sandbox, name):
+    """The process of a sandbox that calls itself so."""
+    found = [pid for pid in group_of(agent_pid(sandbox)) if _text(pathlib.Path(f"/proc/{pid}/cmdline")).split("\0")[0] == name]
+    assert len(found) == 1, (name, found)
+    return found[0]
 
 
 def process_status(pid):

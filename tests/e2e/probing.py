@@ -160,6 +160,6 @@ def cli(server, name, *policy, source=PROBE):
     folder = server.folder.parent / name
     folder.mkdir()
     (folder / "app.py").write_text(source)
-    flags = ["--runtime", "python3.13", "--handler", "app.handler", "--timeout", "60", *policy]
+    flags = ["--runtime", "python3.13", "--handler", "app.handler", "--timeout", "180", *policy]
     connection = ["--server", server.url, "--data-dir", str(server.folder)]
     return run(BINARY, "deploy", str(folder), *flags, *connection)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 
 import pytest
@@ -13,7 +14,7 @@ from functions import deploy, fresh_name
 from host_view import sandboxes, sourced_log_lines
 
 FOLDER = languages.HANDLERS / "abuse"
-CASES = abuse.cases()
+CASES = abuse.cases(os.environ.get("WARREN_DEFAULT_ENGINE", "docker"))
 # Attacks that need more than the kinds below say.
 SMALL = {"memory", "memory-file", "shared-memory", "system-v-memory", "socket-buffers"}
 # What they leave behind would be in the way of others: an instance of their own.

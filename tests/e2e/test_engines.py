@@ -1,18 +1,22 @@
 """The choice of an engine: the same code answers the same on each, really runs there, and moves by one command."""
 
+import contextlib
 import os
 import pathlib
+import signal
+import socket
 import subprocess
+import tempfile
 
 import pytest
 
 import languages
 from calls import Background, answer_of, call, many_callers, wait_until
 from functions import deploy, fresh_name, wait
-from host_view import agent_pid, containers, groups, leftovers, log_lines, process_status, sandboxes
+from host_view import agent_pid, containers, group_of, groups, identity, leftovers, log_lines, process_of, process_status, sandboxes
 from server import BINARY, Warren
 
-ENGINES = ["docker", "runc"]
+ENGINES = ["docker", "runc", "gvisor"]
 TAG = "warren:engine"
 
 # Says where it is after a while; the caller sees by its log that it has begun.
@@ -23,6 +27,33 @@ def handler(event, context):
     print("begun", flush=True)
     time.sleep(event.get("sleep", 0))
     return "answered"
+"""
+
+
+# Connects to every address that it is given, by name and through a link in its own /tmp.
+KNOCK = """
+import os
+import socket
+
+def knock(address):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as one:
+        try:
+            one.connect(address)
+            return "reached"
+        except OSError:
+            return "refused"
+
+def handler(event, context):
+    found = [knock(path) for path in event["paths"]] + [knock("\\0" + name) for name in event["names"]]
+    for number, path in enumerate(event["paths"]):
+        link = f"/tmp/link{number}"
+        if not os.path.islink(link):
+            os.symlink(path, link)
+        found.append(knock(link))
+    own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    own.bind(f"/tmp/own-{context.aws_request_id}")
+    own.listen()
+    return {"others": sorted(set(found)), "own": knock(f"/tmp/own-{context.aws_request_id}")}
 """
 
 
@@ -62,8 +93,16 @@ def assert_runs_on(warren, function, engine):
     else:
         assert f"-{engine}/{sandbox['instance']}" in cgroup and not daemons, (cgroup, above)
         # Root inside is nobody on the host, and no other instance is this nobody.
-        first = pathlib.Path(f"/proc/{pid}/uid_map").read_text().split()[1]
-        assert int(first) >= 0x70000000, first
+        assert first_id(pid) >= 0x70000000
+    names = {pathlib.Path(f"/proc/{one}/cmdline").read_text().split("\0")[0] for one in group_of(pid)}
+    assert {"runsc-sandbox", "runsc-gofer"} & names == ({"runsc-sandbox", "runsc-gofer"} if engine == "gvisor" else set()), names
+
+
+def first_id(pid):
+    """The first of the user ids that a sandbox has on the host."""
+    inside, outside, count = map(int, pathlib.Path(f"/proc/{pid}/uid_map").read_text().split())
+    # A sentry has but one of them: nobody.
+    return outside - inside
 
 
 @pytest.mark.parametrize("language", [languages.PYTHON, languages.NODES[0], languages.RUST], ids=str)
@@ -82,16 +121,22 @@ def test_the_same_zip_answers_the_same(warren, client, language):
     assert all(answer == answers[0] for answer in answers), answers
 
 
-def test_each_instance_has_users_of_its_own(warren, client):
-    name = deploy(client, SLOW, fresh_name("many"), Runtime=languages.PYTHON.runtime, Timeout=30, Tags={TAG: "runc"})
+@pytest.mark.parametrize("engine", ["runc", "gvisor"])
+def test_each_instance_has_users_of_its_own(warren, client, engine):
+    name = deploy(client, SLOW, fresh_name("many"), Runtime=languages.PYTHON.runtime, Timeout=30, Tags={TAG: engine})
     calls = [Background(answer_of, client, name, {"sleep": 1}) for _ in range(3)]
     for running in calls:
         assert running.join() == "answered"
-    maps = [pathlib.Path(f"/proc/{agent_pid(one)}/uid_map").read_text() for one in sandboxes(warren, name)]
-    assert len(maps) == 3 and len(set(maps)) == 3, maps
+    pids = [agent_pid(one) for one in sandboxes(warren, name)]
+    first = [first_id(pid) for pid in pids]
+    assert len(first) == 3 and len(set(first)) == 3, first
+    # No process of an instance is root's, or another instance's user.
+    for pid, start in zip(pids, first):
+        users = {int(user) for one in group_of(pid) for user in process_status(one)["Uid"].split()}
+        assert users <= set(range(start, start + 65536)), (start, users)
 
 
-@pytest.mark.parametrize(("before", "after"), [("docker", "runc"), ("runc", "docker")])
+@pytest.mark.parametrize(("before", "after"), [("docker", "runc"), ("runc", "gvisor"), ("gvisor", "docker")])
 def test_another_engine_is_one_command(warren, client, before, after):
     name = deploy(client, SLOW, fresh_name("moves"), Runtime=languages.PYTHON.runtime, Timeout=30, Tags={TAG: before})
     running = Background(answer_of, client, name, {"sleep": 6})
@@ -117,6 +162,48 @@ def test_the_command_line_moves_it_too(warren, client):
     assert groups(warren)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_socket_of_the_host_is_reached(warren, client, engine):
+    name = deploy(client, KNOCK, fresh_name("knock"), Runtime=languages.PYTHON.runtime, Tags={TAG: engine})
+    with contextlib.ExitStack() as stack:
+        # In the server's own folders, and under a short path that a sandbox could guess.
+        short = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp")))
+        paths = [short / "socket", pathlib.Path("/var/tmp") / f"{short.name}.socket"]
+        names = [f"warren-test-{short.name}"]
+        for address in [*map(str, paths), *("\0" + one for one in names)]:
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            listener.bind(address)
+            listener.listen()
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as here:
+                here.connect(address)
+        stack.callback(paths[1].unlink)
+        for path in paths:
+            path.chmod(0o777)
+        known = [*map(str, paths), "/var/run/docker.sock", "/run/containerd/containerd.sock"]
+        assert answer_of(client, name, {"paths": known, "names": names}) == {"others": ["refused"], "own": "reached"}
+
+
+@pytest.mark.parametrize("victim", ["runsc-sandbox", "runsc-gofer"])
+def test_a_killed_process_of_gvisor_is_replaced_with_its_instance(warren, client, victim):
+    name = deploy(client, SLOW, fresh_name("killed"), Runtime=languages.PYTHON.runtime, Timeout=30, Tags={TAG: "gvisor"})
+    assert answer_of(client, name) == "answered"
+    (before,) = sandboxes(warren, name)
+    members = group_of(agent_pid(before))
+    os.kill(process_of(before, victim), signal.SIGKILL)
+    # The call may meet the instance that is about to be found out; the one after it never does.
+    wait_until(lambda: call(client, name).error is None, 60, "another instance answers")
+    wait_until(lambda: [identity(one) for one in sandboxes(warren, name)] not in ([identity(before)], []), 30, "the old instance is gone")
+    assert len(sandboxes(warren, name)) == 1
+    assert not [one for one in members if lives(one)]
+
+
+def lives(pid):
+    """Whether a process is there, and not only waits for its parent to hear of its end."""
+    with contextlib.suppress(OSError):
+        return not process_status(pid)["State"].startswith("Z")
+    return False
+
+
 def test_the_default_is_a_setting(tmp_path):
     server = Warren(tmp_path / "data", WARREN_DEFAULT_ENGINE="runc").start()
     try:
@@ -124,6 +211,25 @@ def test_the_default_is_a_setting(tmp_path):
         name = deploy(own, SLOW, Runtime=languages.PYTHON.runtime)
         assert answer_of(own, name) == "answered"
         assert_runs_on(server, name, "runc")
+    finally:
+        server.stop()
+    assert leftovers(server) == {}
+
+
+def test_an_old_runsc_is_refused_with_the_next_step(tmp_path):
+    """One of Debian 12 hangs: it is never used, and nothing takes its place."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    runsc = programs / "runsc"
+    runsc.write_text('#!/bin/sh\n[ "$1" = --version ] && { echo "runsc version 0.0~20221219.0"; exit; }\nsleep 600\n')
+    runsc.chmod(0o755)
+    server = Warren(tmp_path / "data", WARREN_DEFAULT_ENGINE="gvisor", PATH=f"{programs}:{os.environ['PATH']}").start()
+    try:
+        own = many_callers(server)
+        with pytest.raises(own.exceptions.ClientError) as refused:
+            deploy(own, SLOW, Runtime=languages.PYTHON.runtime)
+        words = str(refused.value)
+        assert str(runsc) in words and "20221219" in words and "make setup" in words, words
     finally:
         server.stop()
     assert leftovers(server) == {}

@@ -13,12 +13,12 @@ import pytest
 import languages
 from calls import Neighbour, answer_of, call, wait_until
 from functions import deploy, fresh_name
-from host_view import agent_pid, freeze_whole, identity, process_status, sandboxes
+from host_view import agent_pid, freeze_whole, identity, process_of, process_status, sandboxes
+from otherwise import assert_small, expected
 from server import BINARY, Warren
 
 MEMORY_MB = 128
 TMP_MB = 512
-AGENT_KB = 3 * 1024
 RUNTIME_UID, RUNTIME_GID = "993", "990"
 # Idle for so long, an instance is asked whether it lives before it gets a call.
 PING_AFTER_S = 10
@@ -157,7 +157,9 @@ def test_a_short_burst_of_memory_is_reported(client, probe):
     done = call(client, probe, {"do": "burst", "mb": 64})
     assert done.json() == 64 << 20
     used = int(re.search(r"Max Memory Used: (\d+) MB", done.log)[1])
-    assert 64 <= used < MEMORY_MB
+    assert used < MEMORY_MB
+    if expected("short bursts are seen", True):
+        assert used >= 64
 
 
 def test_full_tmp(client, suite, neighbour):
@@ -187,10 +189,10 @@ def test_runtime_has_no_privileges(client, probe):
     status = answer_of(client, probe, {"do": "status"})
     assert set(status["Uid"].split()) == {RUNTIME_UID} and set(status["Gid"].split()) == {RUNTIME_GID}
     assert status["Groups"].split() == []
-    for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+    for kind in expected("sets of capabilities", ("CapInh", "CapPrm", "CapEff", "CapAmb")):
         assert int(status[kind], 16) == 0, kind
-    assert status["NoNewPrivs"] == "1"
-    assert status["Seccomp"] == "2", "filtered"
+    for kind, value in expected("marks of a process", {"NoNewPrivs": "1", "Seccomp": "2"}).items():
+        assert status[kind] == value, kind
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ def test_only_tmp_can_be_written(client, probe, path):
 def test_root_is_mounted_read_only(warren, client, probe):
     answer_of(client, probe, {"do": "status"})
     for container in sandboxes(warren, probe):
-        table = pathlib.Path(f"/proc/{agent_pid(container)}/mountinfo").read_text().splitlines()
+        table = mount_table(container)
         options = {line.split(" ")[4]: line.split(" ")[5].split(",") for line in table}
         for point in ("/", "/var/task", "/var/runtime", "/usr/lib/warren/agent"):
             assert "ro" in options[point], point
@@ -217,8 +219,15 @@ def test_root_is_mounted_read_only(warren, client, probe):
         assert "ro" in channel.split(" ")[-1].split(",")
 
 
+def mount_table(sandbox):
+    """The mounts of a sandbox, as the host lists them."""
+    name = expected("mounts are those of", None)
+    pid = agent_pid(sandbox) if name is None else process_of(sandbox, name)
+    return pathlib.Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+
+
 def test_channel_folder_is_closed_to_the_function(client, probe):
-    for path in ("/run/warren", "/proc/1/fd", "/proc/1/root"):
+    for path in expected("closed to the function", ("/run/warren", "/proc/1/fd", "/proc/1/root")):
         assert answer_of(client, probe, {"do": "read", "path": path}) == {"refused": "Permission denied"}
     assert "refused" in answer_of(client, probe, {"do": "write", "path": "/run/warren/agent.sock"})
 
@@ -232,7 +241,7 @@ def test_no_network(warren, client, tmp_path):
     assert answer_of(client, probe, {"do": "interfaces"}) == ["lo"]
     for host, port in (("169.254.169.254", 80), ("10.0.0.1", 443)):
         assert answer_of(client, probe, {"do": "connect", "host": host, "port": port}) == {
-            "refused": "Network is unreachable"
+            "refused": expected("no network", "Network is unreachable")
         }
 
 
@@ -254,9 +263,7 @@ def test_nothing_of_the_server_is_inherited(warren, client, probe):
 def test_agent_is_small(warren, client, suite):
     answer_of(client, suite, {"do": "count"})
     for container in sandboxes(warren, suite):
-        status = process_status(agent_pid(container))
-        assert status["Name"] == "agent"
-        assert int(status["VmRSS"].split()[0]) < AGENT_KB, status["VmRSS"]
+        assert_small(container)
 
 
 def test_a_frozen_instance_gets_no_call(warren, client):

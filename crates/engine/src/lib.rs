@@ -5,6 +5,7 @@ mod built_in;
 pub mod docker;
 mod engine;
 mod error;
+pub mod gvisor;
 pub mod host;
 mod inside;
 mod oci;

@@ -43,11 +43,13 @@ macro_rules! on_every_engine {
     ($($test:ident),+ $(,)?) => {
         on_every_engine!(docker: Docker, [$($test),+]);
         on_every_engine!(runc: Runc, [$($test),+]);
+        on_every_engine!(gvisor: Gvisor, [$($test),+]);
 
         /// An engine that is built in and not in the list above would go untested.
         #[test]
         fn every_engine_is_in_the_suite() {
-            assert_eq!(EngineName::ALL, [EngineName::Docker, EngineName::Runc]);
+            let tested = [EngineName::Docker, EngineName::Runc, EngineName::Gvisor];
+            assert_eq!(EngineName::ALL, tested);
         }
     };
     ($module:ident: $engine:ident, [$($test:ident),+]) => {
@@ -74,7 +76,8 @@ on_every_engine!(
 );
 
 fn engine_on(host: &Arc<Host>, owner: &Owner, name: EngineName) -> Arc<dyn Engine> {
-    let mut all = built_in(owner, host).into_iter();
+    let cache = Trees::default_folder().unwrap();
+    let mut all = built_in(owner, host, &cache).into_iter();
     all.find(|engine| engine.name() == name).unwrap()
 }
 
@@ -300,9 +303,42 @@ async fn evidence_is_on_the_host(bench: Bench) {
             }
         }
     }
+    if bench.engine.name() == EngineName::Gvisor {
+        let pid = word("process ");
+        let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        // Sentry and gofer are in the group, and no other sandbox's user is theirs.
+        for (role, user) in [
+            ("runsc-sandbox", 0x7000_0000 + 65_534),
+            ("runsc-gofer", 0x7000_0000),
+        ] {
+            let (found, users) = process_named(role, &cgroup).unwrap();
+            assert_eq!(found == pid, role == "runsc-sandbox");
+            assert!(users.iter().all(|one| *one == user), "{role} {users:?}");
+        }
+    }
     sandbox.kill().await.unwrap();
     bench.assert_empty();
     assert_eq!(bench.engine.reap(&HashSet::new()).await.unwrap(), 0);
+}
+
+/// The process of this host whose command line begins with this word in the same cgroups, with its user ids.
+fn process_named(word: &str, cgroup: &str) -> Option<(String, Vec<u32>)> {
+    std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .find_map(|entry| {
+            let of = |name: &str| std::fs::read_to_string(entry.path().join(name)).ok();
+            if of("cgroup")? != cgroup || of("cmdline")?.split('\0').next() != Some(word) {
+                return None;
+            }
+            let status = of("status")?;
+            let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+            let users = line.split_whitespace().map(|id| id.parse().unwrap());
+            Some((
+                entry.file_name().to_string_lossy().into_owned(),
+                users.collect(),
+            ))
+        })
 }
 
 /// Frozen, it answers nobody; thawed, it goes on; it can be ended in either state.
@@ -314,6 +350,8 @@ async fn a_frozen_sandbox_stands_still(bench: Bench) {
     let mut pong = [0; HEADER_LEN];
     for _ in 0..3 {
         sandbox.freeze().await.unwrap();
+        // Many processes take a moment to stop.
+        tokio::time::sleep(Duration::from_millis(50)).await;
         let before = sandbox.usage().unwrap().cpu_us;
         control.write_all(&ping).await.unwrap();
         let answer =

@@ -16,17 +16,20 @@ pub enum EngineName {
     Docker,
     /// A container of an OCI runtime, without a daemon.
     Runc,
+    /// A gVisor sandbox: a kernel of its own in user space.
+    Gvisor,
 }
 
 impl EngineName {
     /// All engines that this build knows.
-    pub const ALL: [Self; 2] = [Self::Docker, Self::Runc];
+    pub const ALL: [Self; 3] = [Self::Docker, Self::Runc, Self::Gvisor];
 
     /// The name, as in tags, flags and labels.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Docker => "docker",
             Self::Runc => "runc",
+            Self::Gvisor => "gvisor",
         }
     }
 }

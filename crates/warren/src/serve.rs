@@ -5,6 +5,7 @@ mod network;
 
 use std::{
     collections::HashSet,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -81,7 +82,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         data.folder("disks")?,
         network.network(),
     ));
-    let engines = engines(&owner, &host).await;
+    let engines = engines(&owner, &host, &settings.cache_dir).await;
     reap(&engines, &host).await;
     tokio::task::block_in_place(|| host.open()).context("instances can have no folders")?;
     network.start().await;
@@ -308,8 +309,8 @@ fn chain(error: impl Into<anyhow::Error>) -> String {
 }
 
 /// The engines of this host.
-async fn engines(owner: &Owner, host: &Arc<Host>) -> Engines {
-    let built_in = warren_engine::built_in(owner, host).into_iter();
+async fn engines(owner: &Owner, host: &Arc<Host>, cache: &Path) -> Engines {
+    let built_in = warren_engine::built_in(owner, host, cache).into_iter();
     let engines: Engines = built_in.map(|one| (one.name(), one)).collect();
     for (name, engine) in &engines {
         match engine.probe().await {

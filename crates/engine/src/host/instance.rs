@@ -95,11 +95,34 @@ impl Instance {
     /// Mounts a function's code where the sandbox sees it, read-only. Before anything of a function runs in it. Blocking, some ten microseconds.
     pub(crate) fn become_of(&self, tenant: &Tenant) -> Result<(), EngineError> {
         say(&self.folder, &tenant.function)?;
-        let task = self.task();
-        let failed = |errno: rustix::io::Errno| EngineError::host("mount", task)(errno.into());
-        mount_bind(&tenant.code.0, task).map_err(failed)?;
-        let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
-        mount_remount(task, flags, "").map_err(failed)
+        mount_code(&tenant.code.0, self.task())
+    }
+
+    /// The same where a sandbox sees only what is mounted within a folder that it is shown, and not what is mounted over it: each entry by itself. Blocking,
+    /// some ten microseconds for each.
+    pub(crate) fn become_of_by_entries(&self, tenant: &Tenant) -> Result<(), EngineError> {
+        say(&self.folder, &tenant.function)?;
+        let code = &tenant.code;
+        for entry in fs::read_dir(&code.0).map_err(EngineError::host("read", &code.0))? {
+            let entry = entry.map_err(EngineError::host("read", &code.0))?;
+            let (source, place) = (entry.path(), self.task().join(entry.file_name()));
+            let kind = entry
+                .file_type()
+                .map_err(EngineError::host("read", &source))?;
+            let made = EngineError::host("create", &place);
+            if kind.is_symlink() {
+                let target = fs::read_link(&source).map_err(EngineError::host("read", &source))?;
+                std::os::unix::fs::symlink(target, &place).map_err(made)?;
+                continue;
+            }
+            match kind.is_dir() {
+                true => fs::create_dir(&place),
+                false => fs::File::create(&place).map(drop),
+            }
+            .map_err(made)?;
+            mount_code(&source, &place)?;
+        }
+        Ok(())
     }
 
     /// Stops all processes of the sandbox.
@@ -124,21 +147,37 @@ impl Instance {
         spec: &SandboxSpec,
         pid: u32,
     ) -> Result<(), EngineError> {
+        self.attach(host, spec, pid).await?;
+        self.measure(pid, Cgroup::of_process(pid));
+        Ok(())
+    }
+
+    /// Gives the network namespace of this process a link to what the policy allows; none for one that allows nothing.
+    pub(crate) async fn attach(
+        &self,
+        host: &Host,
+        spec: &SandboxSpec,
+        pid: u32,
+    ) -> Result<(), EngineError> {
         let attached = host
             .network()
             .attach(&spec.network, pid, spec.refused.clone());
         if let Some(attachment) = attached.await.map_err(EngineError::Network)? {
             let _ = self.attachment.set(attachment);
         }
+        Ok(())
+    }
+
+    /// Finds the freezer of this process, and takes the figures of this cgroup for the instance's from now on.
+    pub(crate) fn measure(&self, pid: u32, cgroup: Option<Cgroup>) {
         if let Some(freezer) = Freezer::of_process(pid) {
             self.freezer.get_or_init(|| freezer);
         }
-        if let Some(cgroup) = Cgroup::of_process(pid) {
+        if let Some(cgroup) = cgroup {
             self.cgroup.get_or_init(|| cgroup);
         } else {
             tracing::warn!(instance = %self.id, "the sandbox's cgroup was not found: its memory can't be reported");
         }
-        Ok(())
     }
 
     /// Figures of this moment; none once the sandbox is gone.
@@ -169,6 +208,14 @@ fn say(folder: &Path, function: &str) -> Result<(), EngineError> {
     fs::write(&file, function).map_err(EngineError::host("write", &file))
 }
 
+/// Mounts a file or folder of code, read-only.
+fn mount_code(source: &Path, place: &Path) -> Result<(), EngineError> {
+    let failed = |errno: rustix::io::Errno| EngineError::host("mount", place)(errno.into());
+    mount_bind(source, place).map_err(failed)?;
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    mount_remount(place, flags, "").map_err(failed)
+}
+
 /// Removes the folders of instances that are not kept, mounts and loop devices with them.
 pub(super) fn sweep(run: &Path, keep: &HashSet<InstanceId>) -> Result<usize, EngineError> {
     let mut removed = 0;
@@ -185,7 +232,7 @@ pub(super) fn sweep(run: &Path, keep: &HashSet<InstanceId>) -> Result<usize, Eng
 }
 
 /// Unmounts everything below an instance's folder and removes it; nothing there is success. Blocking, some milliseconds.
-pub(super) fn remove_folder(path: &Path) -> Result<(), EngineError> {
+pub(crate) fn remove_folder(path: &Path) -> Result<(), EngineError> {
     mounts::unmount_below(path)?;
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

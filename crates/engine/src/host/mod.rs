@@ -15,6 +15,7 @@ use warren_model::{EphemeralStorage, InstanceId, NetworkPolicy};
 use warren_network::{Network, NetworkError};
 
 pub use self::instance::Instance;
+pub(crate) use self::instance::remove_folder;
 use self::{disk::Disks, ids::Ids};
 use crate::{EngineError, Refusal, SandboxSpec};
 

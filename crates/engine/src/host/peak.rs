@@ -11,15 +11,35 @@ pub(super) fn of_processes(ids: &str) -> u64 {
         .sum()
 }
 
-fn of_status(status: &str) -> Option<u64> {
-    let kib = |key: &str| -> Option<u64> {
-        let value = status
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
-        value.trim().strip_suffix(" kB")?.parse().ok()
+/// The same for processes that show the same memory to the function, as those of a gVisor sandbox do: the largest of them counts, and what the others have
+/// of their own now.
+pub(super) fn of_sharers(ids: &str) -> u64 {
+    let found: Vec<(u64, u64)> = ids
+        .lines()
+        .filter_map(|id| fs::read_to_string(format!("/proc/{}/status", id.trim())).ok())
+        .filter_map(|status| Some((of_status(&status)?, kib(&status, "RssAnon")? * 1024)))
+        .collect();
+    let Some((place, (peak, _))) = found.iter().enumerate().max_by_key(|(_, (peak, _))| *peak)
+    else {
+        return 0;
     };
+    let others = found
+        .iter()
+        .enumerate()
+        .filter(|(other, _)| *other != place);
+    peak + others.map(|(_, (_, own))| own).sum::<u64>()
+}
+
+fn of_status(status: &str) -> Option<u64> {
     // The pages of files are those of now; they hardly change once a runtime is loaded.
-    Some(kib("VmHWM")?.saturating_sub(kib("RssFile").unwrap_or(0)) * 1024)
+    Some(kib(status, "VmHWM")?.saturating_sub(kib(status, "RssFile").unwrap_or(0)) * 1024)
+}
+
+fn kib(status: &str, key: &str) -> Option<u64> {
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    value.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 #[cfg(test)]
@@ -31,6 +51,19 @@ mod tests {
         let status = "Name:\tpython3\nVmPeak:\t  90000 kB\nVmHWM:\t   75000 kB\nVmRSS:\t   20000 kB\nRssAnon:\t   10000 kB\nRssFile:\t   5000 kB\n";
         assert_eq!(of_status(status), Some(70_000 * 1024));
         assert_eq!(of_status("Name:\tkworker\n"), None);
+    }
+
+    #[test]
+    fn memory_that_is_shown_twice_counts_once() {
+        let id = std::process::id();
+        let once = of_sharers(&format!("{id}\n"));
+        assert!(
+            once >= of_processes(&format!("{id}\n")) / 2 && once > 0,
+            "{once}"
+        );
+        let twice = of_sharers(&format!("{id}\n{id}\n"));
+        assert!(twice > once && twice <= 2 * once, "{once} {twice}");
+        assert_eq!(of_sharers("999999999\n"), 0);
     }
 
     #[test]

@@ -7,30 +7,52 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::Value;
 use tokio::{process::Command, task::block_in_place, time::timeout};
 
 use super::{OciEngine, Parts, Program, Runtime, config, other, sandbox::OciSandbox};
-use crate::{EngineError, SandboxSpec, host::cgroup::Limits, inside};
+use crate::{
+    EngineError, SandboxSpec,
+    host::{Host, Instance, cgroup::Group},
+    inside,
+};
 
 /// Names below an instance's folder.
-pub(super) const STATE: &str = "state";
+pub(crate) const STATE: &str = "state";
 const CONFIG: &str = "config.json";
-const PID: &str = "pid";
-const LOG: &str = "log";
-const OUTPUT: &str = "output";
+pub(crate) const PID: &str = "pid";
+pub(crate) const LOG: &str = "log";
+pub(crate) const OUTPUT: &str = "output";
 /// Bytes of the program's words that an error repeats.
 const MOST_WORDS: usize = 2048;
 
-impl<R: Runtime + 'static> OciEngine<R> {
-    pub(super) async fn launch(
-        &self,
-        program: &Program,
-        sandbox: &Arc<OciSandbox>,
-        spec: &SandboxSpec,
-    ) -> Result<(), EngineError> {
-        let output = block_in_place(|| self.lay(sandbox, spec))?;
-        let folder = sandbox.instance().folder();
-        let mut command = Command::new(program.path());
+/// One start, laid out: what a runtime's program is run with.
+pub(crate) struct Start<'a> {
+    pub(crate) program: &'a Program,
+    pub(crate) spec: &'a SandboxSpec,
+    pub(crate) instance: &'a Instance,
+    pub(crate) group: &'a Group,
+    /// The first of its user ids on the host; none: users are the host's.
+    pub(crate) first_id: Option<u32>,
+    pub(crate) host: &'a Host,
+    /// As in [`Ground`](super::Ground).
+    pub(crate) view: &'a Path,
+    /// The bundle before the runtime's own changes.
+    pub(crate) config: &'a Value,
+    /// Where program and agent write.
+    pub(crate) output: &'a File,
+}
+
+impl Start<'_> {
+    /// The command that every OCI runtime takes: `run` this bundle and come back. What it keeps and says is in the instance's folder.
+    pub(crate) fn command(&self) -> Result<Command, EngineError> {
+        let folder = self.instance.folder();
+        let output = || {
+            self.output
+                .try_clone()
+                .map_err(EngineError::host("share", folder))
+        };
+        let mut command = Command::new(self.program.path());
         command
             .arg("--root")
             .arg(folder.join(STATE))
@@ -40,25 +62,52 @@ impl<R: Runtime + 'static> OciEngine<R> {
             .arg(folder.join(PID))
             .arg("--bundle")
             .arg(folder)
-            .arg(spec.instance.as_str())
+            .arg(self.spec.instance.as_str())
             .stdin(Stdio::null())
             // The agent has it too, for the end of its life: a file, so that nobody waits for it.
-            .stdout(
-                output
-                    .try_clone()
-                    .map_err(EngineError::host("share", folder))?,
-            )
-            .stderr(output)
+            .stdout(output()?)
+            .stderr(output()?)
             .kill_on_drop(true);
+        Ok(command)
+    }
+
+    /// It failed before the program could say anything.
+    pub(crate) fn failed(&self, what: impl std::fmt::Display) -> EngineError {
+        EngineError::Program {
+            program: self.program.path().display().to_string(),
+            output: format!("could not be started: {what}"),
+        }
+    }
+}
+
+impl<R: Runtime + 'static> OciEngine<R> {
+    pub(super) async fn launch(
+        &self,
+        program: &Program,
+        sandbox: &Arc<OciSandbox>,
+        spec: &SandboxSpec,
+    ) -> Result<(), EngineError> {
+        let (output, config) = block_in_place(|| self.lay(sandbox, spec))?;
+        let folder = sandbox.instance().folder();
+        let start = Start {
+            program,
+            spec,
+            instance: sandbox.instance(),
+            group: sandbox.group(),
+            first_id: sandbox.first_id(),
+            host: &self.host,
+            view: &self.roots.view(),
+            config: &config,
+            output: &output,
+        };
         let name = program.path().display().to_string();
         let failed = |output: String| EngineError::Program {
             program: name.clone(),
             output,
         };
-        let status = timeout(spec.start_limit, command.status())
+        let status = timeout(spec.start_limit, self.runtime.run(&start))
             .await
-            .map_err(|_| failed(format!("took longer than {:?}", spec.start_limit)))?
-            .map_err(|error| failed(format!("could not be started: {error}")))?;
+            .map_err(|_| failed(format!("took longer than {:?}", spec.start_limit)))??;
         if !status.success() {
             return Err(failed(format!("{} ({status})", words(folder))));
         }
@@ -71,11 +120,15 @@ impl<R: Runtime + 'static> OciEngine<R> {
                 EngineError::host("read", &file)(other(error))
             })?;
         sandbox.started(pid)?;
-        sandbox.instance().found(&self.host, spec, pid).await
+        if !R::LINK_FIRST {
+            sandbox.instance().attach(&self.host, spec, pid).await?;
+        }
+        sandbox.instance().measure(pid, self.runtime.figures(pid));
+        Ok(())
     }
 
-    /// Makes everything that the program needs; answers where the sandbox's output goes. Blocking.
-    fn lay(&self, sandbox: &OciSandbox, spec: &SandboxSpec) -> Result<File, EngineError> {
+    /// Makes everything that the program needs; answers where the sandbox's output goes, and its bundle before the runtime's own changes. Blocking.
+    fn lay(&self, sandbox: &OciSandbox, spec: &SandboxSpec) -> Result<(File, Value), EngineError> {
         let instance = sandbox.instance();
         let root = self.roots.of(&spec.tree)?;
         let disk = self.host.disk(instance, spec.ephemeral_storage)?;
@@ -86,10 +139,10 @@ impl<R: Runtime + 'static> OciEngine<R> {
         }
         let group = self
             .slice()?
-            .create(&spec.instance, &Limits::of(spec.memory))?;
+            .create(&spec.instance, &R::limits(spec.memory))?;
         let resolv_conf = self.host.network().resolv_conf_of(&spec.network);
         let shown = inside::shown(spec, instance, &disk, resolv_conf.as_deref());
-        let mut config = config(&Parts {
+        let common = config(&Parts {
             spec,
             owner: &self.owner,
             root: &root,
@@ -97,16 +150,18 @@ impl<R: Runtime + 'static> OciEngine<R> {
             first_id: sandbox.first_id(),
             group: group.path(),
         });
-        R::adjust(&mut config);
+        let mut config = common.clone();
+        self.runtime.adjust(&mut config, &self.roots.view());
         let file = instance.folder().join(CONFIG);
         fs::write(&file, config.to_string()).map_err(EngineError::host("write", &file))?;
         let output = instance.folder().join(OUTPUT);
-        File::create(&output).map_err(EngineError::host("create", &output))
+        let output = File::create(&output).map_err(EngineError::host("create", &output))?;
+        Ok((output, common))
     }
 }
 
 /// What the program and the agent said last.
-pub(super) fn words(folder: &Path) -> String {
+pub(crate) fn words(folder: &Path) -> String {
     let of = |name: &str| {
         let text = fs::read(folder.join(name)).unwrap_or_default();
         let text =

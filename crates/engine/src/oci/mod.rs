@@ -4,6 +4,7 @@
 //! thinks of it. Its files are those of its folder, so an end needs no program either.
 
 mod bundle;
+mod entry;
 mod launch;
 mod program;
 mod reap;
@@ -14,39 +15,80 @@ mod seccomp;
 use std::{
     collections::HashSet,
     io,
+    path::Path,
+    process::ExitStatus,
     sync::{Arc, OnceLock},
 };
 
 use async_trait::async_trait;
 use serde_json::Value;
 use tokio::task::block_in_place;
-use warren_model::{Config, EngineName, InstanceId, NetworkPolicy};
+use warren_model::{Config, EngineName, InstanceId, Memory, NetworkPolicy};
 use warren_runtimes::Tree;
 
 pub(crate) use self::{
     bundle::{Parts, config},
+    entry::{Entry, Source},
+    launch::{LOG, OUTPUT, PID, STATE, Start, words},
     program::Program,
 };
-use self::{roots::Roots, sandbox::OciSandbox};
+use self::{
+    roots::Roots,
+    sandbox::{OciSandbox, Ways},
+};
 use crate::{
     Capabilities, Engine, EngineError, Owner, Refusal, Sandbox, SandboxSpec, Unavailable,
-    host::{Host, cgroup::Slice},
+    host::{
+        Host,
+        cgroup::{Cgroup, Limits, Slice},
+    },
     removal::unless_failed,
 };
 
 /// What one OCI runtime does in its own way.
+#[async_trait]
 pub(crate) trait Runtime: Send + Sync {
     /// As owners choose it.
     const NAME: EngineName;
 
-    /// The program's names, the first one that is found counts.
-    const PROGRAMS: &'static [&'static str];
+    /// Whether the program takes the sandbox's link over when it starts, so that the link must be there before it and can't come later.
+    const LINK_FIRST: bool = false;
 
-    /// For people: the program's version and what it works with here.
-    fn describe(version: &str, slice: &Slice) -> String;
+    /// Whether a sandbox sees what is mounted within a folder that it is shown, and not what is mounted over it.
+    const MOUNTS_WITHIN: bool = false;
+
+    /// Its program on this host.
+    fn program(&self) -> Result<Program, Unavailable>;
+
+    /// For people: the program's version and what it works with here. Asks the program.
+    async fn probe(&self, ground: &Ground<'_>) -> Result<String, Unavailable>;
+
+    /// What the group of an instance with this much memory may use.
+    fn limits(memory: Memory) -> Limits {
+        Limits::of(memory)
+    }
+
+    /// Where the figures of a sandbox are, by its first process.
+    fn figures(&self, pid: u32) -> Option<Cgroup> {
+        Cgroup::of_process(pid)
+    }
 
     /// Its own changes of the common bundle.
-    fn adjust(config: &mut Value);
+    fn adjust(&self, config: &mut Value, view: &Path) {
+        let _ = (config, view);
+    }
+
+    /// Runs the program until the sandbox is there, and answers how it ended; what it says goes to the start's output. With
+    /// [`LINK_FIRST`](Self::LINK_FIRST) it attaches the link on the way.
+    async fn run(&self, start: &Start<'_>) -> Result<ExitStatus, EngineError>;
+}
+
+/// What an engine stands on.
+pub(crate) struct Ground<'a> {
+    pub(crate) host: &'a Arc<Host>,
+    pub(crate) slice: &'a Slice,
+    /// An empty folder on a path that every user may pass; it need not be there yet.
+    pub(crate) view: &'a Path,
 }
 
 /// Sandboxes of one OCI runtime.
@@ -56,17 +98,17 @@ pub(crate) struct OciEngine<R> {
     roots: Roots,
     /// Found at the first need.
     slice: OnceLock<Slice>,
-    runtime: std::marker::PhantomData<R>,
+    runtime: R,
 }
 
 impl<R: Runtime> OciEngine<R> {
-    pub(crate) fn new(owner: Owner, host: Arc<Host>) -> Self {
+    pub(crate) fn new(runtime: R, owner: Owner, host: Arc<Host>) -> Self {
         Self {
             roots: Roots::new(&owner.server, R::NAME),
             owner,
             host,
             slice: OnceLock::new(),
-            runtime: std::marker::PhantomData,
+            runtime,
         }
     }
 
@@ -98,9 +140,13 @@ impl<R: Runtime + 'static> Engine for OciEngine<R> {
                 next_step: "Enable it: see cgroup_enable= and systemd.unified_cgroup_hierarchy= of the kernel's command line".to_owned(),
             });
         }
-        let version = Program::find(R::PROGRAMS)?.version().await?;
+        let ground = Ground {
+            host: &self.host,
+            slice,
+            view: &self.roots.view(),
+        };
         Ok(Capabilities {
-            detail: R::describe(&version, slice),
+            detail: self.runtime.probe(&ground).await?,
         })
     }
 
@@ -124,7 +170,7 @@ impl<R: Runtime + 'static> Engine for OciEngine<R> {
     }
 
     async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError> {
-        let program = Program::find(R::PROGRAMS).map_err(EngineError::Unavailable)?;
+        let program = self.runtime.program().map_err(EngineError::Unavailable)?;
         let group = self.slice()?.group(&spec.instance);
         let first_id = user_namespaces().then(|| self.host.ids().take()).flatten();
         let instance = match block_in_place(|| self.host.instance(&spec)) {
@@ -135,7 +181,11 @@ impl<R: Runtime + 'static> Engine for OciEngine<R> {
             }
         };
         let sandbox = Arc::new(OciSandbox::new(
-            R::NAME,
+            Ways {
+                name: R::NAME,
+                limits: R::limits,
+                mounts_within: R::MOUNTS_WITHIN,
+            },
             instance,
             group,
             &spec,

@@ -46,6 +46,11 @@ impl Program {
             })
     }
 
+    /// This file.
+    pub(crate) fn at(file: PathBuf) -> Self {
+        Self(file)
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.0

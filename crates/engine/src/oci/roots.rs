@@ -15,6 +15,8 @@ use crate::{EngineError, host::mounts};
 
 /// Above the mounts of all servers; cleared by a restart of the host, as mounts are.
 const FOLDER: &str = "/run/warren/trees";
+/// No digest.
+const VIEW: &str = "view";
 
 /// The trees that one server has mounted for one engine.
 #[derive(Debug)]
@@ -31,6 +33,11 @@ impl Roots {
             folder: Path::new(FOLDER).join(format!("{server}-{engine}")),
             mounted: Mutex::default(),
         }
+    }
+
+    /// A folder beside the trees for what a sandbox's program is shown in mounts of its own; always empty to the host, and made at first need.
+    pub(super) fn view(&self) -> PathBuf {
+        self.folder.join(VIEW)
     }
 
     /// Where the tree is mounted, by now. Blocking, about a millisecond the first time.

@@ -28,8 +28,17 @@ use crate::{
 /// Between looks whether the agent still runs, while it is waited for.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// What sandboxes of a runtime do in their own way after the start.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ways {
+    pub(super) name: EngineName,
+    pub(super) limits: fn(Memory) -> Limits,
+    /// As [`Runtime::MOUNTS_WITHIN`](super::Runtime::MOUNTS_WITHIN).
+    pub(super) mounts_within: bool,
+}
+
 pub(super) struct OciSandbox {
-    engine: EngineName,
+    ways: Ways,
     instance: Instance,
     group: Group,
     /// The agent's binary on the host.
@@ -54,7 +63,7 @@ struct Init {
 
 impl OciSandbox {
     pub(super) fn new(
-        engine: EngineName,
+        ways: Ways,
         instance: Instance,
         group: Group,
         spec: &SandboxSpec,
@@ -62,7 +71,7 @@ impl OciSandbox {
         host: Arc<Host>,
     ) -> Self {
         Self {
-            engine,
+            ways,
             instance,
             group,
             agent: spec.agent.clone(),
@@ -77,6 +86,10 @@ impl OciSandbox {
 
     pub(super) fn instance(&self) -> &Instance {
         &self.instance
+    }
+
+    pub(super) fn group(&self) -> &Group {
+        &self.group
     }
 
     pub(super) fn first_id(&self) -> Option<u32> {
@@ -149,7 +162,7 @@ impl Sandbox for OciSandbox {
         let pid = self.init.get().map_or(0, |init| init.pid);
         format!(
             "{} process {pid}, cgroup {}",
-            self.engine,
+            self.ways.name,
             self.group.path()
         )
     }
@@ -167,9 +180,12 @@ impl Sandbox for OciSandbox {
     }
 
     async fn claim(&self, tenant: &Tenant) -> Result<(), EngineError> {
-        self.instance.become_of(tenant)?;
+        match self.ways.mounts_within {
+            true => self.instance.become_of_by_entries(tenant)?,
+            false => self.instance.become_of(tenant)?,
+        }
         if tenant.memory != self.memory {
-            self.group.raise(&Limits::of(tenant.memory))?;
+            self.group.raise(&(self.ways.limits)(tenant.memory))?;
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ pub struct Cgroup {
     oom: File,
     cpu: File,
     processes: File,
+    /// Whether its processes show the same memory several times.
+    sharers: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +63,16 @@ impl Cgroup {
             oom: File::open(paths.memory.join(oom)).ok()?,
             cpu: File::open(paths.cpu.join(cpu)).ok()?,
             processes: File::open(paths.memory.join("cgroup.procs")).ok()?,
+            sharers: false,
         })
+    }
+
+    /// One whose processes show the same memory several times: it counts once.
+    pub(crate) fn of_sharers(self) -> Self {
+        Self {
+            sharers: true,
+            ..self
+        }
     }
 
     /// The figures of this moment.
@@ -88,7 +99,11 @@ impl Cgroup {
 impl Cgroup {
     /// The most that the processes there now have used so far, in bytes.
     pub fn peak_bytes(&self) -> Option<u64> {
-        Some(peak::of_processes(&read_lines(&self.processes)?))
+        let processes = read_lines(&self.processes)?;
+        Some(match self.sharers {
+            true => peak::of_sharers(&processes),
+            false => peak::of_processes(&processes),
+        })
     }
 }
 

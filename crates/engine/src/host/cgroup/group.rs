@@ -42,10 +42,19 @@ impl Limits {
             processes: inside::MAX_PROCESSES,
         }
     }
+
+    /// The same with room for what the engine itself has in the group: bytes, and as many processes and threads of the host as this in all.
+    pub(crate) fn with_room(self, memory: u64, processes: u64) -> Self {
+        Self {
+            memory: self.memory + memory,
+            processes,
+            ..self
+        }
+    }
 }
 
 /// The groups of one server's instances on one engine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Slice {
     /// From the root of each hierarchy: `warren/<server>-<engine>`.
     name: PathBuf,
@@ -233,6 +242,14 @@ impl Group {
     /// From the root of each hierarchy, as OCI's `cgroupsPath` has it.
     pub(crate) fn path(&self) -> String {
         format!("/{}", self.name.display())
+    }
+
+    /// Where a process joins it: its folders that are there, one for each hierarchy that limits or measures.
+    pub(crate) fn folders(&self) -> impl Iterator<Item = &Path> {
+        self.folders
+            .iter()
+            .map(PathBuf::as_path)
+            .filter(|folder| folder.exists())
     }
 
     /// Whether a process of this host is in it.
