@@ -14,6 +14,8 @@ from server import Warren
 
 ENGINES = [name for name in os.environ.get("WARREN_TEST_ENGINES", "docker,runc").split(",") if name]
 FREEZE_S = 2
+# Longer than the start of any.
+SETTLED_S = 2
 LANGUAGES = ["python3.13", "nodejs20.x"]
 
 # All that a function can learn of where it is: its environment, its files, other processes, mounts.
@@ -137,14 +139,22 @@ def client(warren):
 
 def first_call(warren, client, name, event=None):
     """The first call of a function when a stem waits for it; it must have been claimed."""
-    waiting = set(wait_until(lambda: stems(warren), 60, "a stem waits"))
-    # Started is not yet ready.
-    time.sleep(0.5)
-    waiting |= set(stems(warren))
+    waiting = settled(warren)
     answer = answer_of(client, name, event or {})
     (sandbox,) = sandboxes(warren, name)
     assert instance_of(sandbox) in waiting, (sandbox, waiting)
     return answer
+
+
+def settled(warren):
+    """The stems, once no other has come for a while: then none is being started, and all are ready."""
+    found, since = set(), time.monotonic()
+    while not found or time.monotonic() < since + SETTLED_S:
+        now = set(stems(warren))
+        if now != found:
+            found, since = now, time.monotonic()
+        time.sleep(0.05)
+    return found
 
 
 def instance_of(sandbox):
@@ -228,8 +238,7 @@ def test_an_update_of_the_code_is_seen_at_once(warren, client, engine):
 
 def test_a_stem_that_dies_is_replaced_and_never_given_out(warren, client, engine):
     name = deploy_look(client, engine, "python3.13")
-    waiting = wait_until(lambda: stems(warren), 60, "a stem waits")
-    time.sleep(1)
+    waiting = settled(warren)
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         try:
             command = (process / "cmdline").read_bytes()

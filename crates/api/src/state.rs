@@ -83,6 +83,7 @@ impl Api {
         let records = self.0.invoker.records();
         records.metrics().render(&Now {
             starting: counts.starting,
+            stems: self.0.invoker.stems() as u64,
             idle: counts.idle,
             busy: counts.busy,
             stopping: counts.stopping,

@@ -142,6 +142,8 @@ impl From<CallEnd> for Ended {
 pub struct Now {
     /// Instances being started.
     pub starting: u32,
+    /// Sandboxes that were started ahead and wait for a function.
+    pub stems: u64,
     /// Instances without a call.
     pub idle: u32,
     /// Instances with a call.
@@ -239,12 +241,18 @@ impl Metrics {
         page.sample(name, &[("reason", "queue")], &now.records.no_room);
         page.sample(name, &[("reason", "store")], &now.records.store_away);
         page.sample(name, &[("reason", "task")], &now.records.lost);
-        let plain: [(&str, &str, &str, u64); 8] = [
+        let plain: [(&str, &str, &str, u64); 9] = [
             (
                 "warren_records_written_total",
                 "counter",
                 "Records of calls that were written.",
                 now.records.kept,
+            ),
+            (
+                "warren_stems",
+                "gauge",
+                "Sandboxes that were started ahead and wait for a function.",
+                now.stems,
             ),
             (
                 "warren_instances_memory_bytes",
