@@ -12,7 +12,7 @@ from functions import deploy, fresh_name, wait, zip_of
 from host_view import agent_pid, identity, leftovers, sandboxes, stems
 from server import Warren
 
-ENGINES = [name for name in os.environ.get("WARREN_TEST_ENGINES", "docker,runc").split(",") if name]
+ENGINES = [name for name in os.environ.get("WARREN_TEST_ENGINES", "docker,runc,gvisor").split(",") if name]
 FREEZE_S = 2
 # Longer than the start of any.
 SETTLED_S = 2
