@@ -217,6 +217,7 @@ def test_refusals_are_problems(warren, native, doer):
         ("ephemeral_storage_mb", {"ephemeral_storage_mb": 511}),
         ("environment", {"environment": {"AWS_REGION": "x"}}),
         ("engine", {"engine": "no engine"}),
+        ("engine", {"engine": "abacus"}),
         ("network", {"network": "everything"}),
         ("tags", {"tags": {"warren:route": "GET /x"}}),
         ("routes", {"routes": ["FETCH /x"]}),

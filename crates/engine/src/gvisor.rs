@@ -41,7 +41,7 @@ struct Gvisor {
 
 #[async_trait]
 impl Runtime for Gvisor {
-    const NAME: EngineName = EngineName::Gvisor;
+    const NAME: EngineName = EngineName::named("gvisor");
     const LINK_FIRST: bool = true;
     /// The gofer has the folder itself open.
     const MOUNTS_WITHIN: bool = true;

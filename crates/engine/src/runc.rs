@@ -15,7 +15,7 @@ struct Runc;
 
 #[async_trait]
 impl Runtime for Runc {
-    const NAME: EngineName = EngineName::Runc;
+    const NAME: EngineName = EngineName::named("runc");
 
     fn program(&self) -> Result<Program, Unavailable> {
         Program::find(&["runc"])

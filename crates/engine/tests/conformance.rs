@@ -5,9 +5,12 @@
     reason = "a test that can not go on says so by a panic"
 )]
 
+mod own_engine;
+
 use std::{
     collections::{BTreeMap, HashSet},
     os::unix::fs::PermissionsExt,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -38,26 +41,39 @@ struct Bench {
     environment: BTreeMap<String, String>,
 }
 
+/// Every engine: those that are built in, and that of these tests, by the one line that an engine takes.
+fn engines(owner: &Owner, host: &Arc<Host>, cache: &Path) -> Vec<Arc<dyn Engine>> {
+    let mut all = built_in(owner, host, cache);
+    all.push(own_engine::engine(owner, host, cache));
+    all
+}
+
 /// A test of this name for every engine.
 macro_rules! on_every_engine {
     ($($test:ident),+ $(,)?) => {
-        on_every_engine!(docker: Docker, [$($test),+]);
-        on_every_engine!(runc: Runc, [$($test),+]);
-        on_every_engine!(gvisor: Gvisor, [$($test),+]);
+        on_engine!(docker, $($test),+);
+        on_engine!(runc, $($test),+);
+        on_engine!(gvisor, $($test),+);
+        on_engine!(own, $($test),+);
 
         /// An engine that is built in and not in the list above would go untested.
-        #[test]
-        fn every_engine_is_in_the_suite() {
-            let tested = [EngineName::Docker, EngineName::Runc, EngineName::Gvisor];
-            assert_eq!(EngineName::ALL, tested);
+        #[tokio::test]
+        async fn every_engine_is_in_the_suite() {
+            let (folder, host, owner) = ground();
+            let all = engines(&owner, &host, folder.path());
+            let names: Vec<String> = all.iter().map(|engine| engine.name().to_string()).collect();
+            assert_eq!(names, ["docker", "runc", "gvisor", "own"]);
         }
     };
-    ($module:ident: $engine:ident, [$($test:ident),+]) => {
-        mod $module {
+}
+
+macro_rules! on_engine {
+    ($engine:ident, $($test:ident),+) => {
+        mod $engine {
             $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $test() {
-                    if let Some(bench) = super::bench(super::EngineName::$engine).await {
+                    if let Some(bench) = super::bench(super::EngineName::named(stringify!($engine))).await {
                         super::$test(bench).await;
                     }
                 }
@@ -75,13 +91,8 @@ on_every_engine!(
     cycles_leave_nothing,
 );
 
-fn engine_on(host: &Arc<Host>, owner: &Owner, name: EngineName) -> Arc<dyn Engine> {
-    let cache = Trees::default_folder().unwrap();
-    let mut all = built_in(owner, host, &cache).into_iter();
-    all.find(|engine| engine.name() == name).unwrap()
-}
-
-async fn bench(name: EngineName) -> Option<Bench> {
+/// A host and its owner, in a folder of their own.
+fn ground() -> (tempfile::TempDir, Arc<Host>, Owner) {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| {
         let path = folder.path().join(name);
@@ -95,8 +106,14 @@ async fn bench(name: EngineName) -> Option<Bench> {
     };
     let network = Arc::new(Network::new(owner.server.clone(), Vec::new()));
     let host = Arc::new(Host::new(at("run"), at("disks"), network));
+    (folder, host, owner)
+}
+
+async fn bench(name: EngineName) -> Option<Bench> {
+    let (folder, host, owner) = ground();
     tokio::task::block_in_place(|| host.open()).unwrap();
-    let engine = engine_on(&host, &owner, name);
+    let all = engines(&owner, &host, &Trees::default_folder().unwrap());
+    let engine = all.into_iter().find(|engine| engine.name() == name).unwrap();
     if let Err(unavailable) = engine.probe().await {
         println!("SKIPPED engine {name}: {unavailable}");
         return None;
@@ -109,7 +126,8 @@ async fn bench(name: EngineName) -> Option<Bench> {
         return None;
     };
     let kit = Kit::install(folder.path(), &catalogue).unwrap();
-    let code = at("code");
+    let code = folder.path().join("code");
+    std::fs::create_dir_all(&code).unwrap();
     std::fs::write(code.join("app.py"), HANDLER).unwrap();
     let spec = SandboxSpec {
         instance: InstanceId::random(),
@@ -281,7 +299,7 @@ async fn evidence_is_on_the_host(bench: Bench) {
         rest.split([',', ' ']).next().unwrap().to_owned()
     };
     match bench.engine.name() {
-        EngineName::Docker => {
+        EngineName::DOCKER => {
             let id = word("container ");
             assert_eq!(id.len(), 64, "{evidence}");
         }
@@ -303,7 +321,7 @@ async fn evidence_is_on_the_host(bench: Bench) {
             }
         }
     }
-    if bench.engine.name() == EngineName::Gvisor {
+    if bench.engine.name() == EngineName::named("gvisor") {
         let pid = word("process ");
         let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
         // Sentry and gofer are in the group, and no other sandbox's user is theirs.

@@ -79,7 +79,23 @@ impl Launcher {
     pub(crate) fn engine(&self, name: EngineName) -> Result<&Arc<dyn Engine>, Failure> {
         self.engines
             .get(&name)
-            .ok_or_else(|| format!("the engine {name} is not part of this server").into())
+            .ok_or_else(|| self.unknown(name).into())
+    }
+
+    /// Whether this server has such an engine; otherwise a sentence with those that it has.
+    pub fn knows(&self, name: EngineName) -> Result<(), String> {
+        match self.engines.contains_key(&name) {
+            true => Ok(()),
+            false => Err(self.unknown(name)),
+        }
+    }
+
+    fn unknown(&self, name: EngineName) -> String {
+        let known: Vec<String> = self.engines.keys().map(EngineName::to_string).collect();
+        format!(
+            "The engine '{name}' is not built into this Warren; there is: {}. Choose one of them, or name no engine.",
+            known.join(", ")
+        )
     }
 
     /// What a new function on this engine may reach that does not say.

@@ -272,7 +272,7 @@ mod tests {
             memory: Memory::default(),
             ephemeral_storage: EphemeralStorage::default(),
             environment: Environment::default(),
-            engine: EngineName::Docker,
+            engine: EngineName::DOCKER,
             network: NetworkPolicy::None,
             inert: InertSettings::new(),
         };

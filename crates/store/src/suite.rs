@@ -39,7 +39,7 @@ pub fn version(name: &str, id: VersionId) -> Version {
             environment: BTreeMap::from([("KEY".to_owned(), "a\"b\\c\n".to_owned())])
                 .try_into()
                 .expect("valid"),
-            engine: EngineName::Docker,
+            engine: EngineName::DOCKER,
             network: NetworkPolicy::Allow(vec!["a.example:443".to_owned(), "b:1".to_owned()]),
             inert: BTreeMap::from([(
                 "TracingConfig".to_owned(),

@@ -83,6 +83,14 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         network.network(),
     ));
     let engines = engines(&owner, &host, &settings.cache_dir).await;
+    if !engines.contains_key(&settings.default_engine) {
+        let known: Vec<String> = engines.keys().map(ToString::to_string).collect();
+        anyhow::bail!(
+            "the engine '{}' of --default-engine is not built into this Warren; there is: {}",
+            settings.default_engine,
+            known.join(", ")
+        );
+    }
     reap(&engines, &host).await;
     tokio::task::block_in_place(|| host.open()).context("instances can have no folders")?;
     network.start().await;

@@ -20,7 +20,7 @@ pub(crate) fn version(name: &str) -> Version {
             memory: Default::default(),
             ephemeral_storage: Default::default(),
             environment: Environment::new([("KEY".to_owned(), "value".to_owned())].into()).unwrap(),
-            engine: EngineName::Docker,
+            engine: EngineName::DOCKER,
             network: NetworkPolicy::None,
             inert: InertSettings::new(),
         },

@@ -111,6 +111,11 @@ async fn page(
         ));
     }
     let engine = params.engine.map(|name| name.parse::<EngineName>());
+    let engine = engine.transpose()?;
+    if let Some(engine) = engine {
+        let known = api.invoker().launcher().knows(engine);
+        known.map_err(|reason| Refusal::field("engine", reason))?;
+    }
     if let Some(outcome) = &params.outcome
         && !CallEnd::OUTCOMES.contains(&outcome.as_str())
     {
@@ -129,7 +134,7 @@ async fn page(
     let records = api.invoker().records();
     let filter = CallFilter {
         function,
-        engine: engine.transpose()?,
+        engine,
         outcome: params.outcome,
         since_us: since.map(|since| {
             let millis = since.moment(api.now()).as_millis();

@@ -72,7 +72,7 @@ impl DockerEngine {
 #[async_trait]
 impl Engine for DockerEngine {
     fn name(&self) -> EngineName {
-        EngineName::Docker
+        EngineName::DOCKER
     }
 
     async fn probe(&self) -> Result<Capabilities, Unavailable> {

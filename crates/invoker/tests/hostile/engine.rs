@@ -92,7 +92,7 @@ impl Drop for FakeSandbox {
 #[async_trait]
 impl Engine for FakeEngine {
     fn name(&self) -> EngineName {
-        EngineName::Docker
+        EngineName::DOCKER
     }
 
     async fn probe(&self) -> Result<Capabilities, Unavailable> {

@@ -62,7 +62,7 @@ impl World {
             blobs: Arc::new(FileBlobs::open(&path.join("blobs")).await.unwrap()),
             unpacked: Arc::new(Unpacked::open(&path.join("code")).await.unwrap()),
             run_code: Unpacked::open(&path.join("run-code")).await.unwrap(),
-            engines: Engines::from([(EngineName::Docker, Arc::clone(&engine) as _)]),
+            engines: Engines::from([(EngineName::DOCKER, Arc::clone(&engine) as _)]),
             builds: Builds::default(),
         });
         let registry = Registry::open(warren_registry::Parts {
@@ -72,7 +72,7 @@ impl World {
             ledger: Arc::new(warren_registry::Ledger::open(path).unwrap()),
             catalogue,
             preparer: Arc::clone(&launcher) as _,
-            default_engine: EngineName::Docker,
+            default_engine: EngineName::DOCKER,
             account: Account::default(),
             clock: || Timestamp::from(SystemTime::now()),
         })
@@ -239,7 +239,7 @@ pub(crate) fn config(timeout: u16) -> Config {
         memory: Default::default(),
         ephemeral_storage: Default::default(),
         environment: Default::default(),
-        engine: EngineName::Docker,
+        engine: EngineName::DOCKER,
         network: NetworkPolicy::None,
         inert: Default::default(),
     }

@@ -54,7 +54,7 @@ fn call(source: &Arc<CallSource>, second: u64, end: CallEnd) -> PlacedCall {
 fn bare(function: &str, second: u64) -> PlacedCall {
     let source = Arc::new(CallSource {
         instance: None,
-        ..source(function, EngineName::Docker).as_ref().clone()
+        ..source(function, EngineName::DOCKER).as_ref().clone()
     });
     let mut placed = call(&source, second, CallEnd::HostBusy);
     placed.call = CallRecord {
@@ -90,12 +90,12 @@ async fn suite(store: &dyn RecordStore) {
 
 async fn keeps_everything_once(store: &dyn RecordStore) {
     assert_eq!(store.find(&ALL).await.unwrap(), []);
-    let docker = source("f", EngineName::Docker);
+    let docker = source("f", EngineName::DOCKER);
     let calls = [
         call(&docker, 1, CallEnd::Answer),
         call(&docker, 2, CallEnd::TimedOut),
         bare("g", 3),
-        call(&source("f", EngineName::Runc), 4, CallEnd::Error),
+        call(&source("f", EngineName::named("runc")), 4, CallEnd::Error),
     ];
     assert_eq!(store.keep(&calls).await.unwrap(), 4);
     // As after a commit whose answer was lost.
@@ -118,7 +118,7 @@ async fn finds_what_is_asked_for(store: &dyn RecordStore) {
     };
     assert_eq!(seconds(f.clone()).await, [4, 2, 1]);
     let runc = CallFilter {
-        engine: Some(EngineName::Runc),
+        engine: Some(EngineName::named("runc")),
         ..f.clone()
     };
     assert_eq!(seconds(runc).await, [4]);
@@ -170,7 +170,7 @@ async fn removes_the_oldest_in_steps(store: &dyn RecordStore) {
 }
 
 async fn takes_batches_of_every_size(store: &dyn RecordStore) {
-    let source = source("many", EngineName::Docker);
+    let source = source("many", EngineName::DOCKER);
     let mut all = 0;
     for size in [1, 3, 4, 35, 256, 257, 600] {
         let from = all + 1;
@@ -227,7 +227,7 @@ async fn postgres_passes_the_suite_and_survives_an_outage() {
     // Records are no change of a function.
     assert_eq!(crate::Store::load(&functions).await.unwrap().revision, 0);
     server.stop();
-    let source = source("late", EngineName::Docker);
+    let source = source("late", EngineName::DOCKER);
     let late = [call(&source, 9, CallEnd::Answer)];
     let refused = store.keep(&late).await;
     assert!(

@@ -87,7 +87,7 @@ fn call(request: &str) -> CallRecord {
             function: "f".parse().unwrap(),
             version: "1".to_owned(),
             revision: RevisionId::new("r"),
-            engine: EngineName::Docker,
+            engine: EngineName::DOCKER,
             instance: None,
             node: String::new(),
             boot: 1,

@@ -30,7 +30,7 @@ struct NoEngine;
 #[async_trait]
 impl Engine for NoEngine {
     fn name(&self) -> EngineName {
-        EngineName::Docker
+        EngineName::DOCKER
     }
 
     async fn probe(&self) -> Result<Capabilities, Unavailable> {
@@ -120,7 +120,7 @@ impl World {
             blobs: Arc::new(FileBlobs::open(&path.join("blobs")).await.unwrap()),
             unpacked: Arc::new(Unpacked::open(&path.join("code")).await.unwrap()),
             run_code: Unpacked::open(&path.join("run-code")).await.unwrap(),
-            engines: Engines::from([(EngineName::Docker, Arc::new(NoEngine) as _)]),
+            engines: Engines::from([(EngineName::DOCKER, Arc::new(NoEngine) as _)]),
         });
         let permits = Arc::new(Semaphore::new(0));
         let registry = Registry::open(warren_registry::Parts {
@@ -130,7 +130,7 @@ impl World {
             ledger: Arc::new(warren_registry::Ledger::open(path).unwrap()),
             catalogue,
             preparer: Arc::new(Preparer(Arc::clone(&permits))),
-            default_engine: EngineName::Docker,
+            default_engine: EngineName::DOCKER,
             account: Account::default(),
             clock: || Timestamp::from(SystemTime::now()),
         })

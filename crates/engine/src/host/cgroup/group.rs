@@ -386,7 +386,7 @@ mod tests {
             println!("SKIPPED: cgroups need root");
             return;
         }
-        let slice = Slice::find(&ServerId::random(), EngineName::Runc).unwrap();
+        let slice = Slice::find(&ServerId::random(), EngineName::named("runc")).unwrap();
         if let Some(missing) = slice.missing() {
             println!("SKIPPED: this host has no cgroup controller {missing}");
             return;

@@ -82,7 +82,7 @@ impl World {
             ledger: Arc::new(Ledger::open(&self.folder).unwrap()),
             catalogue: Arc::new(Catalogue::built_in().unwrap()),
             preparer: Arc::clone(&self.preparer) as Arc<dyn Prepare>,
-            default_engine: EngineName::Docker,
+            default_engine: EngineName::DOCKER,
             account: Account::default(),
             clock: || SystemTime::now().into(),
         }
@@ -118,7 +118,7 @@ pub(super) fn function(text: &str) -> NewFunction {
             memory: Default::default(),
             ephemeral_storage: Default::default(),
             environment: Default::default(),
-            engine: EngineName::Docker,
+            engine: EngineName::DOCKER,
             network: NetworkPolicy::None,
             inert: BTreeMap::new(),
         },

@@ -116,11 +116,11 @@ async fn the_tag_of_the_engine_is_the_engine() {
     let mut new = function("f");
     new.tags = tags(&[("warren:engine", "docker")]);
     let created = registry.create(new).await.unwrap();
-    assert_eq!(created.function.latest.config.engine, EngineName::Docker);
+    assert_eq!(created.function.latest.config.engine, EngineName::DOCKER);
     let before = settled(&registry, "f").await;
     let f = name("f");
     let unknown = registry
-        .set_tags(&f, tags(&[("warren:engine", "abacus")]))
+        .set_tags(&f, tags(&[("warren:engine", "an abacus")]))
         .await;
     assert!(matches!(unknown, Err(RegistryError::Invalid(_))));
     // The same engine is no update.
@@ -130,17 +130,14 @@ async fn the_tag_of_the_engine_is_the_engine() {
         .unwrap();
     assert_eq!(same.latest, *before);
     // Each other engine is one, in both directions.
-    for engine in EngineName::ALL
-        .into_iter()
-        .filter(|e| *e != EngineName::Docker)
-    {
+    for engine in ["runc", "another"].map(EngineName::named) {
         let set = tags(&[("warren:engine", engine.as_str())]);
         let function = registry.set_tags(&f, set).await.unwrap();
         assert_eq!(function.latest.config.engine, engine);
         assert_ne!(function.latest.revision, before.revision);
         settled(&registry, "f").await;
         let patch = ConfigPatch {
-            engine: Some(EngineName::Docker),
+            engine: Some(EngineName::DOCKER),
             ..ConfigPatch::default()
         };
         registry

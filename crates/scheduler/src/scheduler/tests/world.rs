@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn spec(function: u64) -> PoolSpec {
     PoolSpec {
         function: FunctionKey(function),
-        engine: EngineName::Docker,
+        engine: EngineName::DOCKER,
         memory_mb: 128,
         concurrency: NonZeroU32::MIN,
     }
