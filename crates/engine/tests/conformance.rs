@@ -113,7 +113,10 @@ async fn bench(name: EngineName) -> Option<Bench> {
     let (folder, host, owner) = ground();
     tokio::task::block_in_place(|| host.open()).unwrap();
     let all = engines(&owner, &host, &Trees::default_folder().unwrap());
-    let engine = all.into_iter().find(|engine| engine.name() == name).unwrap();
+    let engine = all
+        .into_iter()
+        .find(|engine| engine.name() == name)
+        .unwrap();
     if let Err(unavailable) = engine.probe().await {
         println!("SKIPPED engine {name}: {unavailable}");
         return None;

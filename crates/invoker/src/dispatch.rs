@@ -31,6 +31,10 @@ pub(crate) struct Job {
 }
 
 /// What an instance's task is told.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved once a call; a box would be an allocation for each"
+)]
 pub(crate) enum Order {
     Run(Job),
     Stop,

@@ -158,6 +158,10 @@ struct Instance {
 }
 
 /// What became of an instance with a call.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved once a call; a box would be an allocation for each"
+)]
 enum Ran {
     /// It can take another.
     Usable,

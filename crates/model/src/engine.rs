@@ -112,7 +112,16 @@ mod tests {
             assert_eq!(json, format!("\"{text}\""));
             assert_eq!(serde_json::from_str::<EngineName>(&json).unwrap(), name);
         }
-        for text in ["", "Docker", "1st", "-a", "no engine", "abcdefghijklmnopq", "d\u{f6}cker", "a\0"] {
+        for text in [
+            "",
+            "Docker",
+            "1st",
+            "-a",
+            "no engine",
+            "abcdefghijklmnopq",
+            "d\u{f6}cker",
+            "a\0",
+        ] {
             assert!(text.parse::<EngineName>().is_err(), "{text}");
         }
         assert!("docker".parse::<EngineName>().unwrap() < EngineName::named("runc"));

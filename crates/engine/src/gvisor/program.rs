@@ -16,7 +16,7 @@ const NAME: &str = "runsc";
 /// Below the cache: `<sha256 of the file>/runsc`.
 const FOLDER: &str = "tools/runsc";
 /// Releases are named by their day. This is the oldest that was tried; one of 2022 (Debian 12's) hangs.
-const OLDEST: u32 = 2024_07_29;
+const OLDEST: u32 = 20_240_729;
 
 /// Finds the program.
 pub(super) struct Programs {

@@ -11,14 +11,14 @@ use warren_engine::{
 use warren_model::{Config, EngineName, InstanceId, NetworkPolicy};
 use warren_runtimes::Tree;
 
-pub const NAME: EngineName = EngineName::named("own");
+const NAME: EngineName = EngineName::named("own");
 
 struct OwnEngine {
     base: Arc<dyn Engine>,
 }
 
 /// The engine; nothing is asked of the host yet.
-pub fn engine(owner: &Owner, host: &Arc<Host>, cache: &Path) -> Arc<dyn Engine> {
+pub(crate) fn engine(owner: &Owner, host: &Arc<Host>, cache: &Path) -> Arc<dyn Engine> {
     let mut all = built_in(owner, host, cache).into_iter();
     let base = all.find(|engine| engine.name() == EngineName::named("runc"));
     Arc::new(OwnEngine {

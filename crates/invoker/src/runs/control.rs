@@ -9,8 +9,8 @@ use tokio::{
     },
 };
 use warren_protocol::{
-    Claim, ControlEvent, Decoder, Exited, FrameKind, LogRecord, OutputStream, ProtocolError,
-    encode_claim, encode_empty,
+    Claim, ControlEvent, Decoder, Exited, FrameKind, OutputStream, ProtocolError, encode_claim,
+    encode_empty,
 };
 
 /// Bytes to make room for at each read.
@@ -59,33 +59,32 @@ impl Listener {
 
     async fn read(&mut self) -> Result<News, ProtocolError> {
         loop {
-            while let Some(frame) = self.decoder.next_frame()? {
-                match ControlEvent::parse(frame)? {
-                    // The output goes over the call stream.
-                    ControlEvent::Log {
-                        record: LogRecord { stream, output, .. },
-                        ..
-                    } if stream == OutputStream::Stderr => return Ok(News::Stderr(output)),
-                    ControlEvent::Log { .. } => {
-                        return Err(ProtocolError::OutputStream {
-                            found: OutputStream::Stdout as u8,
-                        });
-                    }
-                    ControlEvent::Exited { exited, .. } => return Ok(News::Exited(exited)),
-                    // None was asked for.
-                    ControlEvent::Pong => {
-                        return Err(ProtocolError::Unexpected {
-                            kind: FrameKind::Pong,
-                            state: "no PING is on its way",
-                        });
-                    }
-                }
+            if let Some(frame) = self.decoder.next_frame()? {
+                return news(ControlEvent::parse(frame)?);
             }
             match self.stream.read_buf(self.decoder.buffer_mut(READ)).await {
                 Ok(0) | Err(_) => return Ok(News::Gone),
                 Ok(_) => {}
             }
         }
+    }
+}
+
+fn news(event: ControlEvent) -> Result<News, ProtocolError> {
+    match event {
+        ControlEvent::Log { record, .. } => match record.stream {
+            OutputStream::Stderr => Ok(News::Stderr(record.output)),
+            // It goes over the call stream.
+            OutputStream::Stdout => Err(ProtocolError::OutputStream {
+                found: OutputStream::Stdout as u8,
+            }),
+        },
+        ControlEvent::Exited { exited, .. } => Ok(News::Exited(exited)),
+        // None was asked for.
+        ControlEvent::Pong => Err(ProtocolError::Unexpected {
+            kind: FrameKind::Pong,
+            state: "no PING is on its way",
+        }),
     }
 }
 

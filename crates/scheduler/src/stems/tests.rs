@@ -170,10 +170,8 @@ proptest! {
                 Step::Follow(some) => pool.follow(
                     (0..3).filter(|bit| some & (1 << bit) != 0).map(|bit| KINDS[bit]).collect(),
                 ),
-                Step::Started => if let Some(stem) = starting.pop() {
-                    if pool.started(stem, 10) {
-                        ready.insert(stem);
-                    }
+                Step::Started => if let Some(stem) = starting.pop() && pool.started(stem, 10) {
+                    ready.insert(stem);
                 },
                 Step::Failed => if let Some(stem) = starting.pop() {
                     pool.failed(stem, now);

@@ -159,7 +159,7 @@ macro_rules! find {
         let (least, below) = crate::records::rows::range(filter);
         sqlx::query_as::<_, crate::records::rows::CallRow>(crate::records::rows::FIND)
             .bind(filter.function.as_ref().map(|name| name.as_str()))
-            .bind(filter.engine.map(|engine| engine.as_str()))
+            .bind(filter.engine.as_ref().map(warren_model::EngineName::as_str))
             .bind(filter.outcome.as_deref())
             .bind(least)
             .bind(below)
