@@ -283,7 +283,7 @@ def test_env_says_that_nobody_serves_there(cli):
         (["deploy", "{file}", "--route", "/a"], 2, "METHOD"),
         (["deploy", "{file}", "--env", "nonsense"], 2, "NAME=VALUE"),
         (["deploy", "{file}", "--runtime", "python2.7"], 1, "Nearest here: python3.13, python3.12"),
-        (["deploy", "{file}", "--engine", "gvisor"], 1, "there is: docker"),
+        (["deploy", "{file}", "--engine", "abacus"], 1, "there is: docker"),
         (["deploy", "{file}", "--network", "allow"], 2, "--network allow opens nothing by itself"),
         (["deploy", "{file}", "--network", "lan"], 2, "--network lan is not known"),
         (["deploy", "{file}", "--network", "internet", "--allow", "a:1"], 2, "--network internet and --allow can't stand together"),

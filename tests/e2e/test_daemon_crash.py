@@ -39,7 +39,7 @@ def daemon():
 
 @pytest.fixture
 def warren(daemon):
-    server = Warren(daemon.shared / "data", DOCKER_HOST=daemon.endpoint)
+    server = Warren(daemon.shared / "data", DOCKER_HOST=daemon.endpoint, WARREN_STEM_MEMORY_MB="0")
     server.start()
     yield server
     server.stop()

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use tokio::{io::AsyncWriteExt, net::UnixStream, sync::mpsc, time::timeout};
 use warren_engine::{Engine, EngineError, Refused, Sandbox, SandboxSpec};
-use warren_model::{chain, limits::INIT_LIMIT};
+use warren_model::limits::INIT_LIMIT;
 use warren_protocol::{Claim, StreamKind, encode_claim};
 
 use crate::{
     BusyPoll,
     call_channel::{CallChannel, ChannelError},
+    instance::remove,
 };
 
 pub(crate) struct Booted {
@@ -32,7 +33,7 @@ pub(crate) fn refusals() -> (
 }
 
 impl Booted {
-    /// Starts the sandbox; nothing is left of it on an error.
+    /// Starts the sandbox; on an error it is removed, soon if not at once.
     pub(crate) async fn start(
         engine: &dyn Engine,
         spec: SandboxSpec,
@@ -55,7 +56,7 @@ impl Booted {
                 standby: false,
             }),
             Err(error) => {
-                end(sandbox.as_ref()).await;
+                tokio::spawn(async move { remove(sandbox.as_ref()).await });
                 Err(error)
             }
         }
@@ -78,15 +79,8 @@ impl Booted {
         self.channel.closed().now_or_never().is_none()
     }
 
-    /// Ends it.
+    /// Ends it, however long that takes.
     pub(crate) async fn end(self) {
-        end(self.sandbox.as_ref()).await;
-    }
-}
-
-/// Ends a sandbox that is of no use.
-pub(crate) async fn end(sandbox: &dyn Sandbox) {
-    if let Err(left) = sandbox.kill().await {
-        tracing::error!(instance = %sandbox.id(), error = chain(&left), "a sandbox could not be removed; the next start of the server will");
+        remove(self.sandbox.as_ref()).await;
     }
 }

@@ -203,7 +203,7 @@ impl Live {
                 memory: config.memory,
             };
             if let Err(error) = sandbox.claim(&tenant).await {
-                crate::booted::end(sandbox.as_ref()).await;
+                crate::instance::remove(sandbox.as_ref()).await;
                 return Err(failed(error));
             }
             Ok(sandbox)

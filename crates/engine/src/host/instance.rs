@@ -7,7 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
-use rustix::mount::{MountFlags, mount_bind, mount_remount};
+use rustix::mount::{MountFlags, UnmountFlags, mount_bind, mount_remount, unmount};
 use warren_model::InstanceId;
 use warren_network::Attachment;
 
@@ -21,6 +21,7 @@ use crate::{EngineError, SandboxSpec, Tenant, Usage};
 
 /// Names below the folder.
 const TASK: &str = "task";
+const CODE: &str = "code";
 const FUNCTION: &str = "function";
 
 /// `RUN/<instance>/`, with `channel/`, `task/`, `tmp/` and, once it is one's, `function` in it, and what goes with it. Dropping it removes nothing: [`remove`](Self::remove) does.
@@ -87,7 +88,7 @@ impl Instance {
         &self.channel
     }
 
-    /// What it has at `/var/task`: empty until [`show_code`](Self::show_code).
+    /// What it has at `/var/task`: empty until it [is a function's](Self::become_of).
     pub(crate) fn task(&self) -> &Path {
         &self.task
     }
@@ -95,16 +96,18 @@ impl Instance {
     /// Mounts a function's code where the sandbox sees it, read-only. Before anything of a function runs in it. Blocking, some ten microseconds.
     pub(crate) fn become_of(&self, tenant: &Tenant) -> Result<(), EngineError> {
         say(&self.folder, &tenant.function)?;
-        mount_code(&tenant.code.0, self.task())
+        let code = ReadOnly::of(&tenant.code.0, self.folder.join(CODE))?;
+        code.show(Path::new(""), self.task())
     }
 
     /// The same where a sandbox sees only what is mounted within a folder that it is shown, and not what is mounted over it: each entry by itself. Blocking,
     /// some ten microseconds for each.
     pub(crate) fn become_of_by_entries(&self, tenant: &Tenant) -> Result<(), EngineError> {
         say(&self.folder, &tenant.function)?;
-        let code = &tenant.code;
-        for entry in fs::read_dir(&code.0).map_err(EngineError::host("read", &code.0))? {
-            let entry = entry.map_err(EngineError::host("read", &code.0))?;
+        let folder = &tenant.code.0;
+        let code = ReadOnly::of(folder, self.folder.join(CODE))?;
+        for entry in fs::read_dir(folder).map_err(EngineError::host("read", folder))? {
+            let entry = entry.map_err(EngineError::host("read", folder))?;
             let (source, place) = (entry.path(), self.task().join(entry.file_name()));
             let kind = entry
                 .file_type()
@@ -120,7 +123,7 @@ impl Instance {
                 false => fs::File::create(&place).map(drop),
             }
             .map_err(made)?;
-            mount_code(&source, &place)?;
+            code.show(Path::new(&entry.file_name()), &place)?;
         }
         Ok(())
     }
@@ -208,12 +211,37 @@ fn say(folder: &Path, function: &str) -> Result<(), EngineError> {
     fs::write(&file, function).map_err(EngineError::host("write", &file))
 }
 
-/// Mounts a file or folder of code, read-only.
-fn mount_code(source: &Path, place: &Path) -> Result<(), EngineError> {
-    let failed = |errno: rustix::io::Errno| EngineError::host("mount", place)(errno.into());
-    mount_bind(source, place).map_err(failed)?;
-    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
-    mount_remount(place, flags, "").map_err(failed)
+/// Code as a mount that can't be written, where no sandbox sees it. Mounts that are made of it can't be written from their first moment on, in sandboxes too:
+/// what is changed of a mount later is not passed on (mount_namespaces(7)). Dropping it takes this mount away, and not those.
+struct ReadOnly(PathBuf);
+
+impl ReadOnly {
+    fn of(code: &Path, place: PathBuf) -> Result<Self, EngineError> {
+        fs::create_dir(&place).map_err(EngineError::host("create the folder", &place))?;
+        let failed = |errno: rustix::io::Errno| EngineError::host("mount", &place)(errno.into());
+        mount_bind(code, &place).map_err(failed)?;
+        let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+        mount_remount(&place, flags, "").map_err(failed)?;
+        Ok(Self(place))
+    }
+
+    /// Mounts an entry of it, or all.
+    fn show(&self, entry: &Path, place: &Path) -> Result<(), EngineError> {
+        let source = match entry.as_os_str().is_empty() {
+            true => self.0.clone(),
+            false => self.0.join(entry),
+        };
+        mount_bind(source, place).map_err(|errno| EngineError::host("mount", place)(errno.into()))
+    }
+}
+
+impl Drop for ReadOnly {
+    fn drop(&mut self) {
+        // It would go with the instance's folder.
+        if let Err(errno) = unmount(&self.0, UnmountFlags::DETACH) {
+            tracing::warn!(place = %self.0.display(), error = %errno, "code could not be unmounted; it is with its instance");
+        }
+    }
 }
 
 /// Removes the folders of instances that are not kept, mounts and loop devices with them.

@@ -51,7 +51,8 @@ impl Host {
         let failed = |errno: rustix::io::Errno| {
             EngineError::host("mount a tmpfs at", &self.run)(errno.into())
         };
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        // Programs run from it: a sandbox that sees code as part of its folder has the folder's flags.
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
         mount("warren", &self.run, "tmpfs", flags, RUN_OPTIONS).map_err(failed)?;
         mount_change(&self.run, MountPropagationFlags::SHARED).map_err(failed)
     }

@@ -92,7 +92,7 @@ impl Instance {
         recipe: &Recipe,
     ) -> Result<Self, EngineError> {
         if let Err(error) = booted.sandbox.claim(tenant).await {
-            booted.end().await;
+            tokio::spawn(booted.end());
             return Err(error);
         }
         Ok(Self::of(context, pool, booted, recipe))
