@@ -88,7 +88,8 @@ def ask_on(client, name, event):
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("cycles", [CYCLES, pytest.param(LONG_CYCLES, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("cycles", [CYCLES, LONG_CYCLES])
 def test_start_and_kill_on_all_engines(tmp_path, cycles):
     seed = random.randrange(1 << 32)
     print("seed", seed)

@@ -47,7 +47,7 @@ CYCLES = [20, pytest.param(200, marks=pytest.mark.long)]
 
 @pytest.fixture(scope="module")
 def warren(world, tmp_path_factory):
-    server = Warren(tmp_path_factory.mktemp("network") / "data", "--name-server", NAME_SERVER)
+    server = Warren(tmp_path_factory.mktemp("network") / "data", "--name-server", NAME_SERVER, WARREN_STEM_MEMORY_MB="0")
     server.start()
     assert router_of(server).exists(), server.log_tail()
     yield server
@@ -324,7 +324,7 @@ def test_cycles_leave_the_rules_as_they_were(warren, client, cycles):
 def test_a_killed_server_leaves_nothing_for_long(world, tmp_path, warren):
     """The next start ends the uplink of the last, and makes everything anew; another server's stays."""
     others = uplinks(warren), router_rules(warren), host_rules(warren)
-    server = Warren(tmp_path / "data", "--name-server", NAME_SERVER)
+    server = Warren(tmp_path / "data", "--name-server", NAME_SERVER, WARREN_STEM_MEMORY_MB="0")
     server.start()
     client = server.client()
     name = deploy(client, PROBE, fresh_name("crash"), Timeout=60)
@@ -345,7 +345,7 @@ def test_a_killed_server_leaves_nothing_for_long(world, tmp_path, warren):
 
 
 def test_a_start_that_fails_leaves_no_network(world, tmp_path):
-    server = Warren(tmp_path / "data", "--name-server", NAME_SERVER)
+    server = Warren(tmp_path / "data", "--name-server", NAME_SERVER, WARREN_STEM_MEMORY_MB="0")
     server.start()
     server.stop()
     blobs = server.folder / "blobs"
@@ -359,7 +359,7 @@ def test_a_start_that_fails_leaves_no_network(world, tmp_path):
 
 def test_a_network_that_could_not_be_made_is_tried_again(world, tmp_path):
     """New functions get none until then, and the internet after."""
-    server = Warren(tmp_path / "data", "--name-server", NAME_SERVER)
+    server = Warren(tmp_path / "data", "--name-server", NAME_SERVER, WARREN_STEM_MEMORY_MB="0")
     server.start()
     server.stop()
     folder = router_of(server).parent

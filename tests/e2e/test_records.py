@@ -55,6 +55,21 @@ def handler(event, context):
 """
 
 
+@pytest.fixture(scope="module")
+def warren(tmp_path_factory):
+    """Every first call starts an instance of its own."""
+    server = Warren(tmp_path_factory.mktemp("records") / "data", WARREN_STEM_MEMORY_MB="0")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def client(warren):
+    return warren.client()
+
+
+
 def ask(server, path, **query):
     """An answer of the native API: status and JSON."""
     text = urllib.parse.urlencode(query)

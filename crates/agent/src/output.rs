@@ -222,9 +222,15 @@ fn new_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     // Only this end: the runtime's own keeps blocking.
     fcntl_setfl(&reader, OFlags::NONBLOCK)?;
-    match fchmod(&writer, Mode::from_bits_truncate(PIPE_MODE)) {
+    allow_again(&writer, PIPE_MODE)?;
+    Ok((reader, writer))
+}
+
+/// Gives a pipe's end this mode, by which the runtime's user may open it again by its name.
+pub(crate) fn allow_again(end: &OwnedFd, mode: u32) -> io::Result<()> {
+    match fchmod(end, Mode::from_bits_truncate(mode)) {
         // gVisor's pipes have a mode that nobody can change: there `/dev/stdout` can't be opened again.
-        Ok(()) | Err(Errno::PERM) => Ok((reader, writer)),
+        Ok(()) | Err(Errno::PERM) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }

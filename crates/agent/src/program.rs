@@ -7,9 +7,9 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use rustix::fs::{Mode, fchmod};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::output::allow_again;
 use crate::threads::spawn;
 
 /// Bytes that are passed on at a time: what a pipe holds.
@@ -30,8 +30,8 @@ pub(crate) struct Ends {
 pub(crate) fn relay(stream: UnixStream) -> io::Result<Ends> {
     let (stdin, to_program) = pipe_with(PipeFlags::CLOEXEC)?;
     let (from_program, stdout) = pipe_with(PipeFlags::CLOEXEC)?;
-    fchmod(&stdin, Mode::from_bits_truncate(READABLE))?;
-    fchmod(&stdout, Mode::from_bits_truncate(WRITABLE))?;
+    allow_again(&stdin, READABLE)?;
+    allow_again(&stdout, WRITABLE)?;
     let input = stream.try_clone()?;
     spawn("input", move || feed(input, File::from(to_program)))?;
     spawn("relay", move || drain(File::from(from_program), &stream))?;

@@ -8,7 +8,15 @@ mod instance;
 pub mod mounts;
 mod peak;
 
-use std::{collections::HashSet, ffi::CStr, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashSet,
+    ffi::CStr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use warren_model::{EphemeralStorage, InstanceId, NetworkPolicy};
@@ -26,9 +34,22 @@ const RUN_OPTIONS: &CStr = c"size=1g,mode=0755";
 pub struct Host {
     /// Folders of instances: a tmpfs of its own once it is open.
     run: PathBuf,
+    /// Whether that was mounted.
+    opened: AtomicBool,
     disks: Disks,
     network: Arc<Network>,
     ids: Ids,
+}
+
+impl Drop for Host {
+    /// A sweep that keeps nothing has done it; a start that fails has none.
+    fn drop(&mut self) {
+        if self.opened.load(Ordering::Relaxed)
+            && let Err(error) = mounts::unmount_below(&self.run)
+        {
+            tracing::warn!(error = %error, "the place of instances may be left; the next start removes it");
+        }
+    }
 }
 
 impl Host {
@@ -36,6 +57,7 @@ impl Host {
     pub fn new(run: PathBuf, templates: PathBuf, network: Arc<Network>) -> Self {
         Self {
             run,
+            opened: AtomicBool::new(false),
             disks: Disks::new(templates),
             network,
             ids: Ids::default(),
@@ -54,6 +76,7 @@ impl Host {
         // Programs run from it: a sandbox that sees code as part of its folder has the folder's flags.
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
         mount("warren", &self.run, "tmpfs", flags, RUN_OPTIONS).map_err(failed)?;
+        self.opened.store(true, Ordering::Relaxed);
         mount_change(&self.run, MountPropagationFlags::SHARED).map_err(failed)
     }
 
