@@ -81,7 +81,7 @@ def test_a_daemon_that_dies_under_load_is_named_and_missed_no_longer_than_it_is_
     daemon.kill()
     fault = wait_until(lambda: fault_of(client, cold), 30, "a cold start fails")
     assert fault["ResponseMetadata"]["HTTPStatusCode"] in (500, 502, 503), fault
-    assert "engine" in fault["Error"]["Message"] and "warren doctor" in fault["Error"]["Message"], fault
+    assert "engine 'docker'" in fault["Error"]["Message"] and "start the daemon" in fault["Error"]["Message"], fault
     # What is away is in the server's log and on its host: callers are told nothing of the inside.
     assert "the Docker daemon could not create the container" in warren.log_path.read_text()
     answered = seen.count("answered")

@@ -137,6 +137,9 @@ def frames(body):
     ],
 )
 def test_a_script_is_an_ordinary_program_of_its_language(run, name, text):
+    if run.engine == "gvisor":
+        # Its pipes can't be opened again by name (docs/engines.md); the descriptor works.
+        text = text.replace("'/dev/stdin'", "0").replace(" < /dev/stdin", "")
     done = run(run.file(name, text), "--", "a", "--b", input=b"world\n" if name.endswith("sh") else b"world")
     assert done.stdout == b"hello WORLD a --b\n"
     assert done.stderr == b""
@@ -220,7 +223,9 @@ try:
 except OSError as error:
     print(error.strerror)
 """
-    assert run.python(source).stdout == b"Read-only file system\n"
+    # gVisor asks first whether the user may.
+    refused = "Permission denied" if run.engine == "gvisor" else "Read-only file system"
+    assert run.python(source).stdout.decode() == refused + "\n"
 
 
 def test_time_is_a_limit(run):
