@@ -23,7 +23,7 @@ from server import BINARY, Warren
 MAKER = pathlib.Path(os.environ.get("WARREN_TEST_PACKAGES", pathlib.Path(BINARY).parent / "examples/hostile_packages"))
 HANDLERS = {"python": "app.handler", "nodejs": "index.handler", "provided": "bootstrap"}
 # What every server writes, whatever it is asked: the database, the log files, and what it remembers of the database and of code.
-ALIVE = ("warren.db", "logs", "server", "unneeded-code")
+ALIVE = ("run", "warren.db", "logs", "server", "unneeded-code")
 # A refusal may be noted in the database; a package would be larger.
 WRITTEN_BYTES = 1 << 20
 

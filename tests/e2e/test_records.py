@@ -180,7 +180,9 @@ def test_processor_time_and_memory_are_the_call_s(warren, client):
     touched = least("peak_bytes", busy) - least("peak_bytes", idle)
     assert abs(burnt - BURN_US) <= 0.1 * BURN_US, (burnt, touching, busy)
     assert least("cpu_us", touching) >= least("cpu_us", idle)
-    assert abs(touched - TOUCH) <= 0.1 * TOUCH, (touched, idle, busy)
+    # On gvisor the sentry's own memory is in both figures, and not the same (docs/records.md).
+    tolerance = 0.3 if os.environ.get("WARREN_DEFAULT_ENGINE") == "gvisor" else 0.1
+    assert abs(touched - TOUCH) <= tolerance * TOUCH, (touched, idle, busy)
     assert all(call["cpu_calls"] == 1 for call in idle + touching + busy)
 
 
