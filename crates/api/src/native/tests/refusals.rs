@@ -36,7 +36,7 @@ async fn each_refusal_names_its_member() {
         ),
         (
             "engine",
-            with(&|spec| spec.engine = Some("steam".to_owned())),
+            with(&|spec| spec.engine = Some("steam engine".to_owned())),
         ),
         (
             "network",
