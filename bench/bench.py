@@ -39,7 +39,7 @@ def say(text):
 class Bench:
     def __init__(self, warren, raw, framework, workerd):
         self.warren, self.raw, self.framework, self.workerd = warren, raw, framework, workerd
-        self.route_port = int(warren.route.rsplit(":", 1)[1].split("/")[0])
+        self.route_port = warren.routes
         self.runs = []
         # Instances that Warren used at this many connections, the last time.
         self.instances = {}
@@ -108,7 +108,7 @@ def main():
             for peer in peers:
                 peer.grow(1)
             say("deploying (the first time makes the language's file system)")
-            warren.deploy()
+            warren.deploy_all()
             cold = []
             if SETTINGS["cold"]:
                 say(f"{SETTINGS['cold']} cold starts")

@@ -123,32 +123,69 @@ OFFICIAL_CLIENTS = [
 ]
 
 
-class Warren:
-    """A server with a data folder of its own, default settings, one function, and one more for each official client."""
+class Server:
+    """A Warren server with a data folder of its own; `flags` are for it."""
 
-    def __init__(self, binary, work):
+    def __init__(self, binary, work, *flags):
         self.binary, self.work = Path(binary), work
         self.data = work / "data"
-        # Other servers on this Docker daemon may have a function of the same name.
-        self.function = f"bench-{os.urandom(4).hex()}"
-        control, routes = free_port(), free_port()
-        self.url, self.route = f"http://127.0.0.1:{control}", f"http://127.0.0.1:{routes}/noop"
-        shutil.copytree(REPO / "tests/fixtures/runtimes", self.data / "recipes")
+        self.control, self.routes = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.control}"
+        command = [self.binary, "serve", "--data-dir", self.data]
+        command += ["--listen", f"127.0.0.1:{self.control}", "--routes-listen", f"127.0.0.1:{self.routes}", *flags]
+        work.mkdir(exist_ok=True)
         # A warren.toml beside the repository is not for us.
-        self.server = Process(
-            work,
-            "warren",
-            [self.binary, "serve", "--data-dir", self.data, "--listen", f"127.0.0.1:{control}", "--routes-listen", f"127.0.0.1:{routes}"],
-            cwd=work,
-        )
-        self.server.wait_for(f"{self.url}/healthz")
+        self.process = Process(work, "warren", command, cwd=work)
+        self.process.wait_for(f"{self.url}/healthz")
         keys = configparser.ConfigParser()
         keys.read(self.data / "credentials")
         section = keys[keys.sections()[0]]
-        self.environment = {
-            "AWS_ACCESS_KEY_ID": section["aws_access_key_id"],
-            "AWS_SECRET_ACCESS_KEY": section["aws_secret_access_key"],
-        }
+        self.key_id, self.secret = section["aws_access_key_id"], section["aws_secret_access_key"]
+        self.bearer = {"Authorization": f"Bearer {self.key_id}:{self.secret}"}
+
+    def deploy(self, name, files, runtime, handler, *flags):
+        """A function of these files, by name inside and text."""
+        code = self.work / f"code-{name}"
+        code.mkdir()
+        for inside, text in files.items():
+            (code / inside).write_text(text)
+        command = [self.binary, "deploy", code, "--name", name, "--runtime", runtime, "--handler", handler, *flags]
+        command += ["--server", self.url, "--data-dir", self.data]
+        subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL, cwd=self.work)
+
+    def ask(self, path):
+        """An answer of the native API."""
+        request = urllib.request.Request(f"{self.url}/api/v1{path}", headers=self.bearer)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def metric(self, beginning):
+        """The sum of the samples in /metrics that begin like this."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(beginning))
+
+    def cpu_us(self):
+        return cpu_us(self.process.process.pid)
+
+    def stop(self):
+        self.process.stop()
+
+
+def cpu_us(pid):
+    """Processor time of a process so far, in microseconds: all its threads, those that have ended too, by the kernel's own count and not in its clock's ticks."""
+    # The clock that clock_getcpuclockid(3) gives; Python has no name for it.
+    return time.clock_gettime_ns((~pid << 3) | 2) / 1000
+
+
+class Warren(Server):
+    """Default settings, one function, and one more for each official client."""
+
+    def __init__(self, binary, work):
+        shutil.copytree(REPO / "tests/fixtures/runtimes", work / "data/recipes")
+        super().__init__(binary, work)
+        # Other servers on this Docker daemon may have a function of the same name.
+        self.function = f"bench-{os.urandom(4).hex()}"
 
     def archive(self, change):
         path = self.work / f"noop-{change}.zip"
@@ -157,7 +194,7 @@ class Warren:
                 archive.writestr(name, f"// {change}\n" + (PEERS / name).read_text())
         return path
 
-    def deploy(self):
+    def deploy_all(self):
         self.client("deploy", self.archive("first"), "nodejs20.x", "warren.handler", "/noop")
         for name, runtime, handler, files in OFFICIAL_CLIENTS:
             path = self.work / f"{name}.zip"
@@ -171,13 +208,13 @@ class Warren:
     def client(self, command, *more, function=None):
         done = subprocess.run(
             [str(word) for word in (node(), PEERS / "client.mjs", command, self.url, function or self.function, *more)],
-            env={**os.environ, **self.environment, "NODE_NO_WARNINGS": "1"},
+            env={**os.environ, "AWS_ACCESS_KEY_ID": self.key_id, "AWS_SECRET_ACCESS_KEY": self.secret, "NODE_NO_WARNINGS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         if done.returncode:
-            raise SystemExit(f"client.mjs {command} failed:\n{done.stderr[-3000:]}\n{self.server.log.read_text()[-2000:]}")
+            raise SystemExit(f"client.mjs {command} failed:\n{done.stderr[-3000:]}\n{self.process.log.read_text()[-2000:]}")
         return json.loads(done.stdout)
 
     def log_lines(self):
@@ -210,13 +247,10 @@ class Warren:
         agents = self.agents()
         runtimes = [child for agent in agents for child in children(agent)]
         return {
-            "server_kb": rss_kb(self.server.process.pid),
+            "server_kb": rss_kb(self.process.process.pid),
             "agents_kb": [rss_kb(pid) for pid in agents],
             "runtimes_kb": [rss_kb(pid) for pid in runtimes],
         }
-
-    def stop(self):
-        self.server.stop()
 
 
 def rss_kb(pid):

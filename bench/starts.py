@@ -1,20 +1,15 @@
 """What the first call of a function costs: its own start against a sandbox started ahead, and a frozen instance against a running one, on each engine. `python3 bench/starts.py` (as root, after `make setup`)."""
 
-import argparse
-import datetime
 import http.client
 import json
 import os
 import pathlib
-import platform
-import subprocess
 import tempfile
 import time
-import urllib.request
 
-import machine
+import page
+import servers
 import stats
-from servers import REPO, Process, free_port
 
 FREEZE_S = 1
 # Longer than the start of any stem.
@@ -25,36 +20,20 @@ CODE = {
 }
 
 
-class Server:
+class Server(servers.Server):
     """With stems or without."""
 
     def __init__(self, binary, work, stem_mb):
-        self.binary, self.work = binary, work / f"stems-{stem_mb}"
-        self.work.mkdir()
-        self.control = free_port()
-        self.data = self.work / "data"
-        self.url = f"http://127.0.0.1:{self.control}"
-        flags = ["--listen", f"127.0.0.1:{self.control}", "--routes-listen", f"127.0.0.1:{free_port()}"]
-        flags += ["--stem-memory-mb", str(stem_mb), "--freeze-s", str(FREEZE_S)]
-        self.process = Process(self.work, "warren", [binary, "serve", "--data-dir", self.data, *flags], cwd=self.work)
-        self.process.wait_for(f"{self.url}/healthz")
-        keys = (self.data / "credentials").read_text().split()
-        at = {name: value for name, equals, value in zip(keys, keys[1:], keys[2:]) if equals == "="}
-        self.key = f"Bearer {at['aws_access_key_id']}:{at['aws_secret_access_key']}"
+        super().__init__(binary, work / f"stems-{stem_mb}", "--stem-memory-mb", stem_mb, "--freeze-s", FREEZE_S)
         self.connection = http.client.HTTPConnection("127.0.0.1", self.control, timeout=60)
 
-    def deploy(self, engine, runtime, name):
+    def deploy_light(self, engine, runtime, name):
         file, source, handler = CODE[runtime]
-        code = self.work / name
-        code.mkdir()
-        (code / file).write_text(source)
-        words = [self.binary, "deploy", code, "--name", name, "--runtime", runtime, "--handler", handler, "--engine", engine]
-        words += ["--server", self.url, "--data-dir", self.data]
-        subprocess.run([str(word) for word in words], check=True, stdout=subprocess.DEVNULL, cwd=self.work)
+        self.deploy(name, {file: source}, runtime, handler, "--engine", engine)
 
     def call_ms(self, name):
         begin = time.perf_counter()
-        self.connection.request("POST", f"/api/v1/functions/{name}/invoke", b"{}", {"Authorization": self.key})
+        self.connection.request("POST", f"/api/v1/functions/{name}/invoke", b"{}", self.bearer)
         answer = json.loads(self.connection.getresponse().read())
         spent = 1000 * (time.perf_counter() - begin)
         assert name in json.dumps(answer), answer
@@ -64,17 +43,13 @@ class Server:
         """Waits until no more stems come."""
         count, since = None, time.monotonic()
         while time.monotonic() < since + SETTLED_S:
-            with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as answer:
-                lines = answer.read().decode().splitlines()
-            now = next(line for line in lines if line.startswith("warren_stems "))
+            now = self.metric("warren_stems ")
             if now != count:
                 count, since = now, time.monotonic()
             time.sleep(0.1)
 
     def engines(self):
-        request = urllib.request.Request(f"{self.url}/api/v1/engines", headers={"Authorization": self.key})
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return [engine["name"] for engine in json.load(answer)["engines"] if engine["usable"]]
+        return [engine["name"] for engine in self.ask("/engines")["engines"] if engine["usable"]]
 
 
 def starts(cold, ahead, engines, count):
@@ -85,7 +60,7 @@ def starts(cold, ahead, engines, count):
             for runtime in CODE:
                 name = f"{engine}-{runtime.split('.')[0]}-{number}"
                 for how, server in (("cold", cold), ("ahead", ahead)) if number % 2 else (("ahead", ahead), ("cold", cold)):
-                    server.deploy(engine, runtime, name)
+                    server.deploy_light(engine, runtime, name)
                     server.settle()
                     found.setdefault((engine, runtime), {}).setdefault(how, []).append(server.call_ms(name))
     return found
@@ -96,7 +71,7 @@ def thaws(server, engines, count):
     found = {}
     for engine in engines:
         name = f"{engine}-thaw"
-        server.deploy(engine, "python3.13", name)
+        server.deploy_light(engine, "python3.13", name)
         server.call_ms(name)
         for _ in range(count):
             time.sleep(FREEZE_S + 1)
@@ -124,47 +99,32 @@ def report(first, thawed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--binary", default=REPO / "target/release/warren", type=pathlib.Path)
+    parser = page.arguments(__doc__)
     parser.add_argument("--engines", help="separated by commas [default: all that can be used]")
     parser.add_argument("--count", default=12, type=int, help="first calls of each kind")
-    parser.add_argument("--out", type=pathlib.Path, help="the tables as Markdown, and the figures beside them as JSON")
     asked = parser.parse_args()
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="warren-bench-") as work:
-        servers = []
+        started = []
         try:
             for stem_mb in (0, 512):
-                servers.append(Server(asked.binary.resolve(), pathlib.Path(work), stem_mb))
-            cold, ahead = servers
+                started.append(Server(asked.binary.resolve(), pathlib.Path(work), stem_mb))
+            cold, ahead = started
             engines = asked.engines.split(",") if asked.engines else ahead.engines()
             first = starts(cold, ahead, engines, asked.count)
             thawed = thaws(cold, engines, asked.count)
         finally:
-            for server in servers:
-                server.process.stop()
-    command = f"python3 bench/starts.py --engines {','.join(engines)} --count {asked.count}"
-    kind = machine.host_kind({"architecture": platform.machine(), "cores": os.cpu_count()})
-    text = "\n".join(
-        [
-            f"# What a first call costs, {datetime.date.today()}, {kind}",
-            "",
-            f"Light functions, {asked.count} fresh ones of each kind, both servers in turns; medians (least to most) on the client's clock; load average before: {load_before:.1f}. Again: `{command}`.",
-            "",
-            *report(first, thawed),
-            "",
-        ]
+            for server in started:
+                server.stop()
+    page.publish(
+        asked.out,
+        "What a first call costs",
+        f"Light functions, {asked.count} fresh ones of each kind, both servers in turns; medians (least to most) on the client's clock",
+        f"python3 bench/starts.py --engines {','.join(engines)} --count {asked.count}",
+        load_before,
+        report(first, thawed),
+        {"first": {" ".join(key): of for key, of in first.items()}, "thawed": thawed},
     )
-    print(text)
-    if asked.out:
-        asked.out.write_text(text)
-        raw = {
-            "command": command,
-            "load_before": load_before,
-            "first": {" ".join(key): of for key, of in first.items()},
-            "thawed": thawed,
-        }
-        asked.out.with_suffix(".json").write_text(json.dumps(raw, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-//! Compiles the agent, fully static, so that the library can carry its bytes into every sandbox.
+//! Compiles the agent, fully static, so that the library can carry its bytes into every sandbox, and the addon by which Node.js gets new entropy.
 //!
-//! A nested cargo with a target folder of its own: the outer one holds the lock of the common folder while it runs this.
+//! The agent by a nested cargo with a target folder of its own: the outer one holds the lock of the common folder while it runs this.
 
 use std::env;
 use std::error::Error;
@@ -26,7 +26,7 @@ const INHERITED: [&str; 10] = [
 const FINISHED_AGENT: &str = "WARREN_AGENT_BINARY";
 
 fn main() -> ExitCode {
-    match carry_agent() {
+    match carry_agent().and_then(|()| carry_addon()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -57,6 +57,32 @@ fn carry_agent() -> Result<(), Box<dyn Error>> {
     fs::copy(&agent, &copy)
         .map_err(|error| format!("copy {} to {}: {error}", agent.display(), copy.display()))?;
     println!("cargo::rustc-env=WARREN_AGENT={}", copy.display());
+    Ok(())
+}
+
+/// A shared object without any library: the compiler alone makes it.
+fn carry_addon() -> Result<(), Box<dyn Error>> {
+    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let source = here.join("addon/reseed.rs");
+    println!("cargo::rerun-if-changed={}", source.display());
+    let addon = PathBuf::from(env::var("OUT_DIR")?).join("reseed.node");
+    let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(compiler)
+        .args(["--edition", "2024", "--crate-type", "cdylib", "--target"])
+        .arg(env::var("TARGET")?)
+        .args(["-C", "panic=abort", "-C", "opt-level=s"])
+        .args(["-C", "strip=symbols", "-C", "link-arg=-nostdlib", "-o"])
+        .args([&addon, &source])
+        .output()?;
+    if !output.status.success() {
+        return Err(format!(
+            "the addon for Node.js does not compile ({}):\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into());
+    }
+    println!("cargo::rustc-env=WARREN_RESEED={}", addon.display());
     Ok(())
 }
 

@@ -14,22 +14,22 @@ def warren(tmp_path_factory):
     server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def client(warren):
     """A Lambda client whose answers are held against botocore's model."""
     return warren.client()
 
 
 @pytest.fixture(scope="session")
-def echo(client):
+def echo(warren):
     """A function that returns its event."""
-    return functions.deploy(client, functions.ECHO, functions.fresh_name("echo"))
+    return functions.deploy(warren.client(), functions.ECHO, functions.fresh_name("echo"))
 
 
 @pytest.fixture(scope="session")
-def actor(client):
+def actor(warren):
     """A function that does what its event says, with a timeout of one second."""
-    return functions.deploy(client, functions.ACTOR, functions.fresh_name("actor"), Timeout=1)
+    return functions.deploy(warren.client(), functions.ACTOR, functions.fresh_name("actor"), Timeout=1)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -1,6 +1,7 @@
 """A Warren server as a test has it: started in a folder of its own, spoken to by real clients."""
 
 import configparser
+import contextlib
 import http.client
 import json
 import os
@@ -15,6 +16,7 @@ import boto3
 from botocore.config import Config
 
 import model_check
+from host_view import leftovers
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("WARREN_BINARY", str(REPOSITORY / "target/release/warren"))
@@ -28,6 +30,18 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serving(folder, *flags, **settings):
+    """A server of these flags and settings from its start to its end, which must leave nothing."""
+    server = Warren(folder, *flags, **settings)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+    assert leftovers(server) == {}
 
 
 class Warren:

@@ -77,6 +77,16 @@ def processes_of(sandbox):
     return sorted(found)
 
 
+def kill_one(chance, sandbox):
+    """Kills some process of an instance, and says which; one may end before its turn."""
+    while True:
+        victim = chance.choice(processes_of(sandbox))
+        with contextlib.suppress(OSError):
+            name = process_status(victim)["Name"]
+            os.kill(victim, signal.SIGKILL)
+            return name
+
+
 def ask_on(client, name, event):
     """Calls until there is an answer: what dies just as it is given a call fails it, and no more than that."""
     deadline = time.monotonic() + PATIENCE_S
@@ -128,10 +138,7 @@ def run_cycles(tmp_path, cycles, chance, others):
                 warren.process.wait()
                 warren.start()
             else:
-                victim = chance.choice(processes_of(sandbox))
-                with contextlib.suppress(OSError):
-                    what = process_status(victim)["Name"]
-                    os.kill(victim, signal.SIGKILL)
+                what = kill_one(chance, sandbox)
             killed[engine, what] = killed.get((engine, what), 0) + 1
             if under_way:
                 # Whatever came of it, it has an end.

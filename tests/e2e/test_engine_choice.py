@@ -9,8 +9,8 @@ from botocore.exceptions import ClientError
 
 from calls import Background, wait_until
 from functions import deploy, fresh_name
-from host_view import leftovers, log_lines, sandboxes
-from server import BINARY, Warren
+from host_view import log_lines, sandboxes
+from server import BINARY, serving
 
 SOURCE = """
 import time
@@ -56,11 +56,8 @@ def by_engine(server, name):
 
 @pytest.fixture
 def server(tmp_path):
-    server = Warren(tmp_path / "data", "--idle-s", "5")
-    server.start()
-    yield server
-    server.stop()
-    assert leftovers(server) == {}
+    with serving(tmp_path / "data", "--idle-s", "5") as server:
+        yield server
 
 
 def test_one_call_runs_on_another_engine(server):
@@ -106,9 +103,8 @@ def broken(tmp_path):
 
 def test_an_engine_that_does_not_work_yet_is_refused_or_forced(tmp_path, broken):
     path = f"{broken.parent}:{os.environ['PATH']}"
-    server = Warren(tmp_path / "data", environment={"PATH": path, "WARREN_DEFAULT_ENGINE": "docker"})
-    server.start()
-    try:
+    environment = {"PATH": path, "WARREN_DEFAULT_ENGINE": "docker"}
+    with serving(tmp_path / "data", environment=environment) as server:
         cli, client, name = Cli(server), server.client(), fresh_name("later")
         code = tmp_path / "app.py"
         code.write_text(SOURCE)
@@ -139,9 +135,6 @@ def test_an_engine_that_does_not_work_yet_is_refused_or_forced(tmp_path, broken)
         found = wait_until(lambda: answered(cli, name), SOON_S, "the function is still refused")
         assert found["name"] == name
         assert by_engine(server, name)["runc"] == 1
-    finally:
-        server.stop()
-    assert leftovers(server) == {}
 
 
 def answered(cli, name):

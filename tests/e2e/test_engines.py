@@ -1,12 +1,14 @@
 """The choice of an engine: the same code answers the same on each, really runs there, and moves by one command."""
 
 import contextlib
+import ctypes
 import os
 import pathlib
 import signal
 import socket
 import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -14,7 +16,7 @@ import languages
 from calls import Background, answer_of, call, many_callers, wait_until
 from functions import deploy, fresh_name, wait
 from host_view import agent_pid, containers, group_of, groups, identity, leftovers, log_lines, process_of, process_status, sandboxes
-from server import BINARY, Warren
+from server import BINARY, Warren, serving
 
 ENGINES = ["docker", "runc", "gvisor"]
 TAG = "warren:engine"
@@ -57,13 +59,29 @@ def handler(event, context):
 """
 
 
+# Takes all inotify instances that it can get, and holds them for a while.
+WATCHES = """
+import ctypes
+import os
+import time
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+def handler(event, context):
+    taken = []
+    while (one := LIBC.inotify_init1(0)) >= 0:
+        taken.append(one)
+    time.sleep(event["hold"])
+    for one in taken:
+        os.close(one)
+    return len(taken)
+"""
+
+
 @pytest.fixture(scope="module")
 def warren(tmp_path_factory):
-    server = Warren(tmp_path_factory.mktemp("engines") / "data")
-    server.start()
-    yield server
-    server.stop()
-    assert leftovers(server) == {}
+    with serving(tmp_path_factory.mktemp("engines") / "data") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +154,40 @@ def test_each_instance_has_users_of_its_own(warren, client, engine):
         assert users <= set(range(start, start + 65536)), (start, users)
 
 
+@pytest.mark.parametrize("engine", ["runc", "gvisor"])
+def test_servers_of_one_machine_share_no_users(warren, client, tmp_path, engine):
+    other = Warren(tmp_path / "data").start()
+    try:
+        others = many_callers(other)
+        first = []
+        for server, own in ((warren, client), (other, others)):
+            name = deploy(own, SLOW, fresh_name("own"), Runtime=languages.PYTHON.runtime, Tags={TAG: engine})
+            assert answer_of(own, name) == "answered"
+            first += [first_id(agent_pid(one)) for one in sandboxes(server, name)]
+        assert len(set(first)) == 2, first
+        # Not by chance: whole blocks are a server's.
+        assert len({(start - 0x70000000) // (64 * 65536) for start in first}) == 2, first
+    finally:
+        other.stop()
+    assert leftovers(other) == {}
+
+
+@pytest.mark.parametrize("engine", ["runc", "gvisor"])
+def test_what_the_kernel_counts_by_user_is_no_one_else_s(warren, client, engine):
+    """One instance that takes all of it leaves another all of it, and the host its own."""
+    name = deploy(client, WATCHES, fresh_name("watches"), Runtime=languages.PYTHON.runtime, Timeout=30, Tags={TAG: engine})
+    running = [Background(answer_of, client, name, {"hold": 4}) for _ in range(2)]
+    wait_until(lambda: len(sandboxes(warren, name)) == 2, 30, "both run")
+    libc = ctypes.CDLL(None, use_errno=True)
+    while any(one.thread.is_alive() for one in running):
+        watch = libc.inotify_init1(0)
+        assert watch >= 0, os.strerror(ctypes.get_errno())
+        os.close(watch)
+        time.sleep(0.05)
+    counts = [one.join() for one in running]
+    assert counts[0] == counts[1] and counts[0] >= 100, counts
+
+
 @pytest.mark.parametrize(("before", "after"), [("docker", "runc"), ("runc", "gvisor"), ("gvisor", "docker")])
 def test_another_engine_is_one_command(warren, client, before, after):
     name = deploy(client, SLOW, fresh_name("moves"), Runtime=languages.PYTHON.runtime, Timeout=30, Tags={TAG: before})
@@ -202,6 +254,37 @@ def lives(pid):
     with contextlib.suppress(OSError):
         return not process_status(pid)["State"].startswith("Z")
     return False
+
+
+@pytest.mark.parametrize(("engine", "own"), [("runc", 0), ("gvisor", 24)])
+def test_an_instance_counts_as_all_that_its_group_may_hold(tmp_path, engine, own):
+    """What the engine itself has beside the function is memory of the host too."""
+    server = Warren(tmp_path / "data", "--memory-mb", str(2 * (128 + own) - 1), "--queue-wait-s", "1").start()
+    try:
+        client = many_callers(server)
+        name = deploy(client, SLOW, fresh_name("counts"), Runtime=languages.PYTHON.runtime, Timeout=30, Tags={TAG: engine})
+        held = Background(answer_of, client, name, {"sleep": 5})
+        wait_until(lambda: any("begun" in text for _request, text in log_lines(server, name)), 30, "the first call has begun")
+        (sandbox,) = sandboxes(server, name)
+        assert memory_limit(agent_pid(sandbox)) == (128 + own) << 20
+        with pytest.raises(client.exceptions.TooManyRequestsException):
+            call(client, name)
+        assert held.join() == "answered"
+        with pytest.raises(client.exceptions.InvalidParameterValueException) as refused:
+            deploy(client, SLOW, Runtime=languages.PYTHON.runtime, MemorySize=2 * (128 + own), Tags={TAG: engine})
+        assert "--memory-mb" in str(refused.value) and (not own or f"{own} MB of it" in str(refused.value))
+    finally:
+        server.stop()
+    assert leftovers(server) == {}
+
+
+def memory_limit(pid):
+    """Of the group of a process, in bytes."""
+    lines = pathlib.Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    paths = {controllers: path for _number, controllers, path in (line.split(":", 2) for line in lines)}
+    if "memory" in paths:
+        return int(pathlib.Path(f"/sys/fs/cgroup/memory{paths['memory']}/memory.limit_in_bytes").read_text())
+    return int(pathlib.Path(f"/sys/fs/cgroup{paths['']}/memory.max").read_text())
 
 
 def test_the_default_is_a_setting(tmp_path):

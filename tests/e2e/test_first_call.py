@@ -376,7 +376,7 @@ def test_conflicts(client, echo):
         ("InvalidParameterValueException", "Code.S3Bucket", {"Code": {"S3Bucket": "bucket", "S3Key": "key"}}),
         ("InvalidParameterValueException", "Code.ImageUri", {"Code": {"ImageUri": "image"}}),
         ("InvalidParameterValueException", "Layers", {"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:l:1"]}),
-        ("InvalidParameterValueException", "SnapStart", {"SnapStart": {"ApplyOn": "PublishedVersions"}}),
+        ("ValidationException", "snapStart.applyOn", {"SnapStart": {"ApplyOn": "Always"}}),
         ("InvalidParameterValueException", "PackageType", {"PackageType": "Image"}),
         ("InvalidParameterValueException", "warren:route", {"Tags": {"warren:route": "FETCH /x"}}),
     ],

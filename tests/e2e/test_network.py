@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import socket
+import subprocess
 import time
 
 import pytest
@@ -33,7 +34,7 @@ from probing import (
     wait_until,
 )
 from otherwise import expected
-from server import Warren
+from server import BINARY, Warren
 from world import GATEWAY, HOST, INTERNET, METADATA, NAME_SERVER, NEIGHBOUR, PORT, PRIVATE, inside, run
 
 pytestmark = pytest.mark.skipif(
@@ -284,6 +285,20 @@ def test_what_was_refused_is_told_in_the_function_s_log(warren, client):
     words = f"The network policy 'allow' refused {INTERNET[0]}:443 (TCP). To allow it: --allow {INTERNET[0]}:443, beside"
     wait_until(lambda: words in "".join(refusals(warren, allow)))
     assert len(refusals(warren, allow)) == 1
+
+
+def test_what_a_short_run_was_refused_is_told_before_its_end(warren):
+    source = f"import socket; print(socket.socket().connect_ex(('{PRIVATE[0]}', {PORT})) != 0)"
+    command = [BINARY, "run", "--runtime", "python3.13", "--timeout", "20", "-c", source]
+    connection = ["--server", warren.url, "--data-dir", str(warren.folder)]
+    for _ in range(3):
+        done = subprocess.run([*command, *connection], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (0, "True\n"), done
+        assert done.stderr.startswith(f"warren: The network policy 'internet' refused {PRIVATE[0]}:{PORT} (TCP). To allow it:"), done
+        assert done.stderr.count("\n") == 1, done
+    # Where nothing was refused, nothing is told, nor what others were refused.
+    done = subprocess.run([*command[:-1], "print(1)", *connection], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("1\n", ""), done
 
 
 PORTS = '''

@@ -18,8 +18,8 @@ from botocore.exceptions import ClientError
 import functions
 import postgres
 from calls import wait_until
-from functions import deploy, fresh_name
-from server import BINARY, Warren
+from functions import deploy, fresh_name, zip_of
+from server import BINARY, Warren, serving
 
 # The phases that make the time to a call's answer.
 PHASES = ("queued_us", "wait_us", "init_us", "init_again_us", "handler_us")
@@ -58,16 +58,8 @@ def handler(event, context):
 @pytest.fixture(scope="module")
 def warren(tmp_path_factory):
     """Every first call starts an instance of its own."""
-    server = Warren(tmp_path_factory.mktemp("records") / "data", WARREN_STEM_MEMORY_MB="0")
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def client(warren):
-    return warren.client()
-
+    with serving(tmp_path_factory.mktemp("records") / "data", WARREN_STEM_MEMORY_MB="0") as server:
+        yield server
 
 
 def ask(server, path, **query):
@@ -294,8 +286,7 @@ def test_the_command_prints_a_table(warren, client):
 
 
 def test_a_crash_loses_the_last_moment_at_most(tmp_path):
-    server = Warren(tmp_path / "data").start()
-    try:
+    with serving(tmp_path / "data") as server:
         client = server.client()
         name = deploy(client, SOURCE, fresh_name("records"), Timeout=10)
         ids = [invoke(client, name, {})[0] for _ in range(10)]
@@ -310,15 +301,12 @@ def test_a_crash_loses_the_last_moment_at_most(tmp_path):
         assert [call["request_id"] for call in calls_of(server, name)] == ids[::-1]
         # A normal stop loses none.
         ids.append(invoke(server.client(), name, {})[0])
-    finally:
-        server.stop()
     with sqlite3.connect(f"file:{tmp_path}/data/records.db?mode=ro", uri=True) as file:
         assert file.execute("SELECT count(*) FROM calls").fetchone() == (len(ids),)
 
 
 def test_switched_off_there_are_none(tmp_path):
-    server = Warren(tmp_path / "data", "--records", "off").start()
-    try:
+    with serving(tmp_path / "data", "--records", "off") as server:
         client = server.client()
         name = deploy(client, SOURCE, fresh_name("records"), Timeout=10)
         invoke(client, name, {})
@@ -327,8 +315,60 @@ def test_switched_off_there_are_none(tmp_path):
         assert not (tmp_path / "data/records.db").exists()
         with urllib.request.urlopen(server.url + "/metrics", timeout=30) as answer:
             assert 'warren_invocations_total{outcome="ok"} 1' in answer.read().decode()
+
+
+def test_the_first_call_of_what_was_started_ahead_is_measured(tmp_path):
+    """However short Init and call are."""
+    source = "def handler(event, context):\n    return 1\n"
+    with serving(tmp_path / "data", WARREN_STEM_MEMORY_MB="200") as server:
+        client = server.client()
+        for _ in range(STARTS):
+            name = deploy(client, source, fresh_name("ahead"), Timeout=10)
+            wait_until(lambda: metric(server, "warren_stems ") > 0, SOON_S, "a sandbox was started ahead")
+            call = record_of(server, name, invoke(client, name, {})[0])
+            assert call["wait"] == "claim" and call["cpu_calls"] == 1 and call["cpu_us"] > 0, call
+
+
+def metric(server, beginning):
+    """The sum of the samples that begin like this."""
+    with urllib.request.urlopen(server.url + "/metrics", timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(beginning))
+
+
+# An error of the type that the event names.
+RAISES = """
+exports.handler = async (event) => {
+  if (event.type) {
+    const error = new Error('raised');
+    error.name = event.type;
+    throw error;
+  }
+  return 'done';
+};
+"""
+
+
+@pytest.mark.skipif(postgres.programs() is None, reason="PostgreSQL is not installed; `scripts/setup.sh test` does it")
+def test_no_error_of_a_function_costs_records(tmp_path):
+    """Of a type with NUL, which PostgreSQL has no place for, and with a letter that the encoding of this database lacks."""
+    database = postgres.Postgres()
+    try:
+        database.sql("CREATE DATABASE narrow ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+        with serving(tmp_path / "data", WARREN_DATABASE=database.url.replace("///warren?", "///narrow?")) as server:
+            client = server.client()
+            code = {"Runtime": "nodejs20.x", "Handler": "index.handler", "Code": {"ZipFile": zip_of(RAISES, "index.js")}}
+            name = deploy(client, "", fresh_name("records"), Timeout=10, **code)
+            types = [None, "a\0b", "\N{RABBIT}", "plain"]
+            ids = [invoke(client, name, {"type": kind} if kind else {})[0] for kind in types]
+            calls = calls_of(server, name, 3)
+            assert [call["request_id"] for call in calls] == [ids[3], ids[1], ids[0]]
+            assert [call.get("error_type") for call in calls] == ["plain", "ab", None]
+            page = ask(server, f"/functions/{name}/calls")
+            assert page[0] == 200 and page[1]["dropped"] == 1, page
+            assert metric(server, 'warren_records_dropped_total{reason="store"}') == 1
     finally:
-        server.stop()
+        database.remove()
 
 
 @pytest.mark.skipif(postgres.programs() is None, reason="PostgreSQL is not installed; `scripts/setup.sh test` does it")

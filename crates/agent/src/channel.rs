@@ -1,4 +1,3 @@
-use std::convert::Infallible;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -8,6 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::Mode;
 use rustix::process::umask;
 use warren_protocol::{
@@ -16,11 +16,15 @@ use warren_protocol::{
 };
 
 use crate::frames::{invalid, read_frame};
+use crate::readiness::wait_ready;
 use crate::report::report;
 use crate::supervisor::Supervisor;
 
 /// How long a connection may take for its hello. One at a time is greeted, so a silent one must not hold up the others for long.
 const HELLO_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between looks for a start file after a checkpoint: by polling, for nobody tells a restored sandbox of files that the host makes.
+const START_PAUSE: Duration = Duration::from_millis(1);
 
 /// Pause after `accept` failed, which it does when descriptors or memory are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -51,9 +55,29 @@ impl Channel {
         Ok(Self { start, listener })
     }
 
-    /// Hands every connection that proves itself to the supervisor.
-    pub(crate) fn accept(&self, supervisor: &Arc<Supervisor>) -> Result<Infallible, String> {
+    /// The same once there is a start file.
+    pub(crate) fn open_when_there(folder: &Path) -> Result<Self, String> {
+        let path = folder.join(START_FILE);
+        while let Err(error) = fs::metadata(&path) {
+            if error.kind() != io::ErrorKind::NotFound {
+                return Err(format!("can't look at {}: {error}", path.display()));
+            }
+            thread::sleep(START_PAUSE);
+        }
+        Self::open(folder)
+    }
+
+    /// Hands every connection that proves itself to the supervisor, until that is told to suspend.
+    pub(crate) fn accept(&self, supervisor: &Arc<Supervisor>) -> Result<(), String> {
         loop {
+            let mut fds = [
+                PollFd::new(&self.listener, PollFlags::IN),
+                PollFd::new(supervisor.suspension(), PollFlags::IN),
+            ];
+            wait_ready(&mut fds, None).map_err(|error| format!("waiting for the host: {error}"))?;
+            if !fds[1].revents().is_empty() {
+                return Ok(());
+            }
             match self.listener.accept() {
                 Ok((stream, _)) => match self.greet(&stream) {
                     Ok(StreamKind::Control) => supervisor.control_opened(stream),

@@ -30,6 +30,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) stdio: &'a [OwnedFd; 3],
     /// Becomes descriptor 3.
     pub(crate) call: Option<&'a OwnedFd>,
+    /// Becomes descriptor 4, beside one that is 3.
+    pub(crate) handover: Option<&'a OwnedFd>,
     /// Where a failure goes; closed by exec.
     pub(crate) report: &'a OwnedFd,
 }
@@ -129,10 +131,12 @@ unsafe fn prepare(plan: &Plan<'_>) -> Result<std::convert::Infallible, Failure> 
     // While /proc is still ours: with the agent's process not dumpable, its files there belong to root.
     first_victim_of_memory_shortage();
 
-    for (number, fd) in plan.stdio.iter().chain(plan.call).enumerate() {
-        duplicate(fd, number as c_int).map_err(at(Step::Descriptors))?;
+    let mut count = 0;
+    for fd in plan.stdio.iter().chain(plan.call).chain(plan.handover) {
+        duplicate(fd, count as c_int).map_err(at(Step::Descriptors))?;
+        count += 1;
     }
-    close_others_on_exec(plan.stdio.len() + usize::from(plan.call.is_some()));
+    close_others_on_exec(count);
 
     setrlimit(Resource::Nofile, plan.open_files).map_err(at(Step::Limits))?;
     let none = Rlimit {

@@ -1,5 +1,4 @@
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::process;
 use std::sync::Arc;
 
@@ -11,8 +10,8 @@ use crate::report::report;
 use crate::supervisor::Supervisor;
 
 /// Follows the host's commands. The end of the stream means that the host is gone: the runtime is killed and the agent exits.
-pub(crate) fn serve(stream: UnixStream, outbox: &Outbox, supervisor: &Arc<Supervisor>) -> ! {
-    let status = match follow(stream, outbox, supervisor) {
+pub(crate) fn serve(outbox: &Outbox, supervisor: &Arc<Supervisor>) -> ! {
+    let status = match follow(outbox, supervisor) {
         Ok(()) => 0,
         Err(error) => {
             report(format_args!("control stream: {error}"));
@@ -23,7 +22,8 @@ pub(crate) fn serve(stream: UnixStream, outbox: &Outbox, supervisor: &Arc<Superv
     process::exit(status)
 }
 
-fn follow(mut stream: UnixStream, outbox: &Outbox, supervisor: &Arc<Supervisor>) -> io::Result<()> {
+fn follow(outbox: &Outbox, supervisor: &Arc<Supervisor>) -> io::Result<()> {
+    let mut stream = outbox.stream();
     while let Some(frame) = read_frame(&mut stream, MAX_PAYLOAD)? {
         match ControlCommand::parse(frame).map_err(invalid)? {
             ControlCommand::Claim(claim) => supervisor.claim(*claim),
@@ -34,6 +34,7 @@ fn follow(mut stream: UnixStream, outbox: &Outbox, supervisor: &Arc<Supervisor>)
             }
             ControlCommand::Kill => supervisor.kill(),
             ControlCommand::Deadline(deadline) => supervisor.alarm.apply(deadline),
+            ControlCommand::Suspend => supervisor.suspend(),
         }
     }
     Ok(())

@@ -26,12 +26,14 @@ pub(crate) struct Launch {
     processes: Option<u64>,
 }
 
-/// What the runtime inherits: descriptors 0 to 2, and 3 on the `stream` interface.
+/// What the runtime inherits: descriptors 0 to 2, 3 on the `stream` interface, and 4 there if a checkpoint of it is to be taken.
 pub(crate) struct Stdio {
     pub(crate) stdin: OwnedFd,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
     pub(crate) call: Option<OwnedFd>,
+    /// Where its next call stream comes from.
+    pub(crate) handover: Option<OwnedFd>,
 }
 
 impl Launch {
@@ -89,6 +91,7 @@ impl Launch {
             stdout,
             stderr,
             call,
+            handover,
         } = stdio;
         let describe = |error: io::Error| format!("can't prepare the start: {error}");
         // Out of the way of the numbers that they will get.
@@ -97,6 +100,7 @@ impl Launch {
         };
         let lifted = [lift(&stdin)?, lift(&stdout)?, lift(&stderr)?];
         let call = call.as_ref().map(lift).transpose()?;
+        let handover = handover.as_ref().map(lift).transpose()?;
         let (failure, low_report) =
             pipe_with(PipeFlags::CLOEXEC).map_err(|error| describe(error.into()))?;
         let report = lift(&low_report)?;
@@ -114,6 +118,7 @@ impl Launch {
                 .map(|count| within_hard_limit(Resource::Nproc, count)),
             stdio: &lifted,
             call: call.as_ref(),
+            handover: handover.as_ref(),
             report: &report,
         };
         // SAFETY: fork takes nothing; what the child may do is up to the branch below.
@@ -171,6 +176,7 @@ mod tests {
             gid: 1000,
             open_files: 64,
             processes: None,
+            snapshot: false,
         };
         assert!(Launch::new(&claim).is_ok());
         change(&mut claim);

@@ -4,6 +4,7 @@ mod channel;
 mod child;
 mod control;
 mod deadline;
+mod descriptors;
 mod filter;
 mod frames;
 mod hardening;
@@ -17,6 +18,7 @@ mod report;
 mod runtime;
 mod runtime_api;
 mod signals;
+mod stand_in;
 mod supervisor;
 mod threads;
 
@@ -44,9 +46,15 @@ fn run(folder: PathBuf) -> Result<Infallible, String> {
     hardening::apply()?;
     // Before any thread, so that all of them inherit the mask.
     let signals = signals::block();
-    let channel = Channel::open(&folder)?;
-    let supervisor = Arc::new(Supervisor::new());
+    let mut channel = Channel::open(&folder)?;
+    let supervisor = Arc::new(Supervisor::new()?);
     signals::start(signals, Arc::clone(&supervisor))?;
     deadline::start(Arc::clone(&supervisor))?;
-    channel.accept(&supervisor)
+    loop {
+        channel.accept(&supervisor)?;
+        // A checkpoint is taken from here on; whoever is restored from it finds a start file of his own.
+        drop(channel);
+        supervisor.let_go()?;
+        channel = Channel::open_when_there(&folder)?;
+    }
 }

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
 use crate::readiness::wait_ready;
+use crate::stand_in::StandIn;
 use crate::threads::lock;
 
 /// Most bytes that are kept for a host that does not read: a cut-off LOG frame and a few answers.
@@ -44,6 +45,25 @@ impl Outbox {
     /// The descriptor, to wait for.
     pub(crate) fn stream(&self) -> &UnixStream {
         &self.stream
+    }
+
+    /// Lets the host's stream go; what is sent from now on is kept by a socket of the sandbox's own, as much as that takes.
+    pub(crate) fn suspend(&self) -> io::Result<StandIn> {
+        let _queue = lock(&self.queue);
+        StandIn::take_place_of(&self.stream)
+    }
+
+    /// Goes on with another stream of the host's, and first with what was kept.
+    pub(crate) fn resume(&self, stand_in: StandIn, stream: &UnixStream) -> io::Result<()> {
+        {
+            let mut queue = lock(&self.queue);
+            let mut bytes = stand_in.give_place_to(&self.stream, stream)?;
+            bytes.extend_from_slice(&queue.bytes[queue.sent..]);
+            queue.bytes = bytes;
+            queue.sent = 0;
+        }
+        self.send(&[], Duration::ZERO);
+        Ok(())
     }
 
     /// Whether bytes wait for the host to read.
@@ -139,6 +159,26 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+
+    #[test]
+    fn what_is_sent_while_there_is_no_host_reaches_the_next() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let outbox = Outbox::new(ours);
+        assert!(outbox.send(b"one ", Duration::ZERO));
+        let stand_in = outbox.suspend().unwrap();
+        let mut first = String::new();
+        theirs.read_to_string(&mut first).unwrap();
+        assert_eq!(first, "one ", "the stream is closed");
+        assert!(outbox.send(b"two ", Duration::ZERO));
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        outbox.resume(stand_in, &ours).unwrap();
+        drop(ours);
+        assert!(outbox.send(b"three", Duration::ZERO));
+        drop(outbox);
+        let mut second = String::new();
+        theirs.read_to_string(&mut second).unwrap();
+        assert_eq!(second, "two three");
+    }
 
     #[test]
     fn sends_whole_frames_or_none() {

@@ -1,4 +1,5 @@
 use std::fs::File;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
@@ -7,6 +8,7 @@ use std::time::Duration;
 use rustix::process::Pid;
 use warren_protocol::{Claim, Exited, Interface};
 
+use crate::descriptors::hand_over;
 use crate::launch::{Launch, Stdio};
 use crate::outbox::Outbox;
 use crate::output::{HOST_PATIENCE, Output};
@@ -24,6 +26,10 @@ pub(crate) struct Runtime {
     /// Its first process, also its group and session.
     pub(crate) pid: Pid,
     output: Arc<Output>,
+    /// If the agent hands out its calls.
+    session: Option<Arc<Session>>,
+    /// Over which it gets its next call stream, if it is to be restored.
+    handover: Option<UnixStream>,
     status: Mutex<Option<Exited>>,
 }
 
@@ -49,8 +55,16 @@ impl Runtime {
             Output::new(Arc::clone(outbox), patience).map_err(pipe_failed)?;
         let output = Arc::new(output);
         let mut stdin = None;
+        let (mut handover, mut next) = (None, None);
         let (call, session) = match claim.interface {
-            Interface::Stream => (Some(OwnedFd::from(call_stream)), None),
+            Interface::Stream => {
+                if claim.snapshot {
+                    let (ours, theirs) =
+                        UnixStream::pair().map_err(|error| format!("socketpair: {error}"))?;
+                    (handover, next) = (Some(ours), Some(OwnedFd::from(theirs)));
+                }
+                (Some(OwnedFd::from(call_stream)), None)
+            }
             Interface::Program => {
                 let ends = program::relay(call_stream).map_err(pipe_failed)?;
                 stdin = Some(ends.stdin);
@@ -58,8 +72,12 @@ impl Runtime {
                 (None, None)
             }
             Interface::RuntimeApi => {
-                let session =
-                    Session::new(call_stream, Arc::clone(&output), Arc::clone(supervisor));
+                let session = Session::new(
+                    call_stream,
+                    claim.snapshot,
+                    Arc::clone(&output),
+                    Arc::clone(supervisor),
+                );
                 let session = Arc::new(session);
                 supervisor.api.serve(Arc::clone(&session))?;
                 (None, Some(session))
@@ -77,19 +95,20 @@ impl Runtime {
                 stdout,
                 stderr,
                 call,
+                handover: next,
             })
             .inspect_err(|_| supervisor.api.stop())?;
         let runtime = Arc::new(Self {
             pid,
             output,
+            session,
+            handover,
             status: Mutex::new(None),
         });
 
         let watched = Arc::clone(&runtime);
         let (outbox, supervisor) = (Arc::clone(outbox), Arc::clone(supervisor));
-        let started = spawn("output", move || {
-            watched.watch(session.as_deref(), &outbox, &supervisor)
-        });
+        let started = spawn("output", move || watched.watch(&outbox, &supervisor));
         if let Err(error) = started {
             kill_all(pid);
             return Err(format!("can't start a thread: {error}"));
@@ -103,13 +122,29 @@ impl Runtime {
         self.output.runtime_exited();
     }
 
-    fn watch(&self, session: Option<&Session>, outbox: &Outbox, supervisor: &Arc<Supervisor>) {
+    /// Lets go of the call stream, if it is the agent's.
+    pub(crate) fn let_go(&self) -> io::Result<()> {
+        self.session
+            .as_ref()
+            .map_or(Ok(()), |session| session.let_go())
+    }
+
+    /// Goes on with another call stream, after a restore.
+    pub(crate) fn resume(&self, call_stream: &UnixStream) -> io::Result<()> {
+        match (&self.session, &self.handover) {
+            (Some(session), _) => session.resume(call_stream),
+            (None, Some(handover)) => hand_over(handover, call_stream),
+            (None, None) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn watch(&self, outbox: &Outbox, supervisor: &Arc<Supervisor>) {
         self.output.pump();
         // What it left behind must not live beside the next runtime.
         kill_all(self.pid);
         self.output.drain();
         // Only where the agent hands calls out it knows.
-        let last_call = session.map(|session| {
+        let last_call = self.session.as_ref().map(|session| {
             supervisor.api.stop();
             session.close()
         });

@@ -208,6 +208,54 @@ sys.exit(status - 200)"
 }
 
 #[test]
+fn a_runtime_waits_for_its_restore_through_a_suspension() {
+    let Some(mut sandbox) = Sandbox::start() else {
+        return;
+    };
+    let mut claim = Sandbox::python(Interface::RuntimeApi);
+    claim.snapshot = true;
+    let wait = "client = Client()
+status, _, body = client.request('GET', API + 'restore/next')
+print(status, body, flush=True)";
+    claim.environment.insert("INIT".to_owned(), wait.to_owned());
+    let mut calls = sandbox.run(&claim);
+    calls.ready();
+    sandbox.suspend();
+    assert_eq!(calls.stream.next_frame(), None, "the agent lets it go");
+    sandbox.resume();
+    let mut calls = sandbox.calls();
+    calls.ready();
+    assert_eq!(sandbox.logs(8).stdout, "200 b''\n");
+    assert_eq!(calls.call("[3]").text(), "[3]");
+    sandbox.command_empty(FrameKind::Kill);
+    assert_eq!(sandbox.exited().0, Exited::Signal(9));
+
+    // One that ends while it waits is told like any other.
+    claim.environment.insert(
+        "INIT".to_owned(),
+        "import threading
+threading.Thread(target=Client().request, args=('GET', API + 'restore/next'), daemon=True).start()
+time.sleep(0.3)
+os._exit(5)"
+            .to_owned(),
+    );
+    let mut calls = sandbox.run(&claim);
+    calls.ready();
+    assert_eq!(sandbox.exited().0, Exited::Code(5));
+}
+
+#[test]
+fn a_client_that_knows_of_no_snapshots_is_told_of() {
+    let Some(mut sandbox) = Sandbox::start() else {
+        return;
+    };
+    let mut claim = Sandbox::python(Interface::RuntimeApi);
+    claim.snapshot = true;
+    let mut calls = sandbox.run(&claim);
+    assert_eq!(calls.init_error().error_type, "Runtime.NotRestorable");
+}
+
+#[test]
 fn answers_have_a_limit() {
     let (_sandbox, mut calls) = start!();
     let too_large = "Response payload size exceeded maximum allowed payload size (6291556 bytes).";

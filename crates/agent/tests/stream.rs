@@ -421,3 +421,46 @@ fn the_agent_stays_small() {
     println!("resident KiB (now, most): waiting {waiting:?}, running {running:?}");
     assert!(running.1 < 3 * 1024, "{running:?}");
 }
+
+#[test]
+fn a_runtime_is_given_its_next_stream_after_a_suspension() {
+    let mut sandbox = start!();
+    // Says READY, lets its stream go, prints while there is no host, and answers the first byte of the stream that comes over descriptor 4.
+    let source = r#"
+import array, os, socket, struct, sys, threading, time
+header = struct.pack("<IBBHII", 0, 0x50, 0, 0, 0, 0)
+handover = socket.socket(fileno=4)
+assert os.environ.get("A") == "1"
+os.write(3, header)
+os.close(3)
+time.sleep(0.3)
+print("alone", flush=True)
+message, control, _, _ = handover.recvmsg(4096, socket.CMSG_SPACE(4))
+fd = array.array("i", control[0][2][:4])[0]
+print(message.decode().strip(), flush=True)
+os.write(fd, os.read(fd, 1) + b"!")
+os.read(fd, 1)
+"#;
+    let mut claim = Sandbox::command(Interface::Stream, &["/usr/bin/python3", "-c", source]);
+    claim.snapshot = true;
+    let mut calls = sandbox.run(&claim);
+    calls.ready();
+    assert_eq!(calls.stream.next_frame(), None, "the runtime lets it go");
+    sandbox.suspend();
+    std::thread::sleep(Duration::from_millis(600));
+    sandbox.resume();
+    let message = "{\"cmd\":\"NODE_HANDLE\",\"type\":\"net.Native\",\"msg\":\"call\"}\n";
+    let mut next = sandbox.connect(StreamKind::Call).socket;
+    let logs = sandbox.logs(6 + message.len() as u32);
+    assert_eq!(logs.stdout, format!("alone\n{message}"));
+    next.write_all(b"7").unwrap();
+    let mut answer = [0; 2];
+    next.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"7!");
+    // Like any other from then on.
+    sandbox.command_empty(FrameKind::Ping);
+    assert_eq!(sandbox.next_event(), Some(ControlEvent::Pong));
+    drop(next);
+    assert_eq!(sandbox.exited().0, Exited::Code(0));
+    sandbox.ready(Interface::Stream);
+}

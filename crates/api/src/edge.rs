@@ -14,8 +14,13 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
+use rustix::net::sockopt::set_tcp_user_timeout;
 use thiserror::Error;
-use tokio::{net::TcpListener, sync::Semaphore, time::Instant};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::Instant,
+};
 
 pub(crate) use budget::Budget;
 use patient::Patient;
@@ -32,7 +37,7 @@ const BODY_TIME: Duration = Duration::from_secs(900);
 /// How long and how much of a refused body is read on, so that a client that is still sending gets to read the refusal.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 const DRAIN_BYTES: usize = 128 * 1024 * 1024;
-/// Longest time in which a client takes nothing of its answer.
+/// Longest time in which a client takes nothing of its answer, or its machine acknowledges nothing of what was sent to it.
 const WRITE_PAUSE: Duration = Duration::from_secs(60);
 /// Connections of one listener; more wait to be accepted.
 pub(crate) const CONNECTIONS: usize = 2_000;
@@ -246,8 +251,7 @@ pub(crate) async fn serve<S, F, B>(
             },
             () = &mut shutdown => break,
         };
-        // Without it small answers wait for the client's delayed acknowledgement; a socket that refuses it still works.
-        let _ = stream.set_nodelay(true);
+        tune(&stream);
         let stream = TokioIo::new(busy_poll.caller(Patient::new(stream, WRITE_PAUSE)));
         let connection = connections.watch(http.serve_connection(stream, make(peer)));
         tokio::spawn(async move {
@@ -269,12 +273,23 @@ pub(crate) async fn serve<S, F, B>(
     }
 }
 
+/// Options of an accepted socket; one that refuses them still works.
+fn tune(stream: &TcpStream) {
+    // Without it small answers wait for the client's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    // Without it what is written to a machine that is gone without a word counts as on its way for a quarter of an hour. A silent connection loses nothing:
+    // only what was sent is waited for.
+    let pause = u32::try_from(WRITE_PAUSE.as_millis()).unwrap_or(u32::MAX);
+    let _ = set_tcp_user_timeout(stream, pause);
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
 
     use http_body_util::{Empty, Full, StreamBody};
     use hyper::body::Frame;
+    use rustix::net::sockopt::tcp_user_timeout;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
@@ -336,6 +351,18 @@ mod tests {
         assert!(matches!(read().await, Err(BodyError::Busy)));
         drop(first);
         assert_eq!(&read().await.unwrap()[..], b"abc");
+    }
+
+    #[tokio::test]
+    async fn a_client_whose_machine_is_gone_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _client = TcpStream::connect(address).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        assert_eq!(tcp_user_timeout(&stream), Ok(0));
+        tune(&stream);
+        assert_eq!(tcp_user_timeout(&stream), Ok(60_000));
+        assert!(stream.nodelay().unwrap());
     }
 
     #[tokio::test]

@@ -48,31 +48,46 @@ impl Api {
         &self.0.invoker
     }
 
-    /// Calls what `find` finds, and gives back what was found beside it. Where the version was replaced before it ran, `find` is asked again. The head of
-    /// the request came at `arrived`: a refusal is timed from there, an invocation from its own beginning.
+    /// Calls what `find` finds, and gives back what was found beside it. Where the version was replaced before it ran, `find` is asked again; a call that
+    /// is not begun again is recorded as refused. The head of the request came at `arrived`: a refusal is timed from there, an invocation from its own
+    /// beginning.
     pub(crate) async fn invoke<T, E: From<InvokeError>>(
         &self,
         arrived: Instant,
         mut find: impl FnMut() -> Result<(Invocation, T), E>,
     ) -> Result<(Completed, T), E> {
+        let invoker = &self.0.invoker;
         let mut tries_left = TRIES;
+        let mut before = None;
         loop {
-            let (invocation, found) = find()?;
+            let (invocation, found) = match find() {
+                Ok(found) => found,
+                Err(error) => {
+                    // It was found before, and deleted since.
+                    if let Some(unserved) = before {
+                        invoker.give_up(unserved);
+                    }
+                    return Err(error);
+                }
+            };
             tries_left -= 1;
             let digest = invocation.version.code.digest;
-            let result = self.0.invoker.invoke_received(invocation, arrived).await;
-            let again = match &result {
-                Err(InvokeError::Changed) => tries_left > 0,
+            let unserved = match invoker.invoke_received(invocation, arrived).await {
+                Ok(completed) => return Ok((completed, found)),
+                Err(unserved) => unserved,
+            };
+            let again = match &unserved.error {
+                InvokeError::Changed => tries_left > 0,
                 // Asked again, the snapshot says that it is the code which is missing.
-                Err(InvokeError::Unavailable(_)) if tries_left > 0 => {
+                InvokeError::Unavailable(_) if tries_left > 0 => {
                     self.registry().lacks_code(&digest).await
                 }
                 _ => false,
             };
-            match result {
-                Err(_) if again => {}
-                result => return Ok((result?, found)),
+            if !again {
+                return Err(invoker.give_up(unserved).into());
             }
+            before = Some(unserved);
         }
     }
 

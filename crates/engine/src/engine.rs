@@ -1,11 +1,11 @@
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use thiserror::Error;
 use warren_model::{Config, EngineName, InstanceId, NetworkPolicy, ServerId};
 use warren_runtimes::Tree;
 
-use crate::{EngineError, Sandbox, SandboxSpec};
+use crate::{EngineError, Sandbox, SandboxSpec, Tenant};
 
 /// One isolation technology on this host.
 #[async_trait]
@@ -13,7 +13,7 @@ pub trait Engine: Send + Sync {
     /// Its name, as owners choose it.
     fn name(&self) -> EngineName;
 
-    /// What works here, or why not and the next step. Really asks; nothing is cached.
+    /// What works here, or why not and the next step. Really asks; where that takes a sandbox on trial, one that passed is trusted for some seconds.
     async fn probe(&self) -> Result<Capabilities, Unavailable>;
 
     /// Whether it can run a function with this configuration, at deploy. Asks nobody.
@@ -25,14 +25,42 @@ pub trait Engine: Send + Sync {
         Vec::new()
     }
 
+    /// Whether a sandbox shows the memory that it was started with for as long as it lives, whatever a claim gives it.
+    fn sized_at_start(&self) -> bool {
+        false
+    }
+
+    /// Memory that an instance may hold beside its function's, as the engine's own is in its group, in MiB.
+    fn overhead_mb(&self) -> u32 {
+        0
+    }
+
     /// What a new function may reach that does not say.
     fn default_network(&self) -> NetworkPolicy;
 
     /// Makes what starts of this configuration on this language tree need and can share (an image, a formatted disk). Quick when it was done before.
     async fn prepare(&self, tree: &Tree, config: &Config) -> Result<(), EngineError>;
 
-    /// Starts an instance up to the point where its agent has answered on the control stream. On an error nothing is left behind.
+    /// Starts an instance up to the point where its agent has answered on the control stream. On an error nothing is left behind; what can't be removed
+    /// at once is removed as soon as it can be.
     async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError>;
+
+    /// Whether its sandboxes can be written to an image and started from it, any number of times.
+    fn restores(&self) -> bool {
+        false
+    }
+
+    /// Starts an instance from an image that [`Sandbox::checkpoint`] wrote of one with the same specification, claimed by the same tenant; it is that tenant's
+    /// from the start. On an error nothing is left behind.
+    async fn restore(
+        &self,
+        spec: SandboxSpec,
+        tenant: &Tenant,
+        image: &Path,
+    ) -> Result<Arc<dyn Sandbox>, EngineError> {
+        let _ = (spec, tenant, image);
+        Err(EngineError::NoCheckpoints)
+    }
 
     /// Removes every sandbox of this owner that is not in `keep`, never another owner's, and answers how many. What they had on the host besides goes with
     /// [`Host::sweep`](crate::host::Host::sweep) afterwards.

@@ -27,6 +27,11 @@ pub enum EngineError {
         #[source]
         source: std::io::Error,
     },
+    /// What an earlier run had mounted could not be unmounted.
+    #[error(
+        "{0} is still mounted, from an earlier run: unmount it (`umount -l {0}`) and start again"
+    )]
+    StillMounted(PathBuf),
     /// A program of the host that the engine uses failed.
     #[error("`{program}` failed: {output}")]
     Program {
@@ -38,6 +43,11 @@ pub enum EngineError {
     /// What the engine needs of this host is not there.
     #[error(transparent)]
     Unavailable(crate::Unavailable),
+    /// Every range of user ids is in use.
+    #[error(
+        "no user ids are left for another sandbox: all 4,096 ranges are reserved by the servers of this machine, or in use by what a killed one left. Stop servers that are not needed, start killed ones again, or use a smaller --max-instances"
+    )]
+    NoUserIds,
     /// The sandbox could not get its network, or be parted from it.
     #[error("the sandbox's network failed")]
     Network(#[source] warren_network::NetworkError),
@@ -62,6 +72,12 @@ pub enum EngineError {
     /// The stream to the agent failed.
     #[error("the stream to the sandbox's agent failed")]
     Stream(#[source] std::io::Error),
+    /// No sandbox of this engine can be written to an image.
+    #[error("this engine takes no checkpoints")]
+    NoCheckpoints,
+    /// A sandbox can't be written to an image as it is; why, for the function's owner.
+    #[error("no checkpoint can be taken: {0}")]
+    Unsuited(String),
     /// What listens is not the agent's socket.
     #[error("the agent's socket is not a socket")]
     NotASocket,

@@ -4,32 +4,43 @@
 //! `runsc` uses no cgroups here: sentry, gofer and what runs the function's code are in a group of ours ([`Entry`](crate::oci::Entry)), whose limits hold
 //! whatever they do.
 
+mod command;
 mod program;
 mod trial;
 
-use std::{ffi::OsString, fs, io, os::unix::fs::chown, path::Path, process::ExitStatus, sync::Arc};
+use std::{
+    fs, io,
+    os::unix::fs::{chown, lchown},
+    path::Path,
+    process::ExitStatus,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use warren_model::{EngineName, Memory, NetworkPolicy};
 
 use self::{
+    command::{RUNSC, Runsc},
     program::Programs,
-    trial::{Platform, Trials},
+    trial::Trials,
 };
 use crate::{
     Engine, EngineError, Owner, Unavailable,
     host::{
-        Host,
-        cgroup::{Cgroup, Limits},
+        Host, Seen,
+        cgroup::{Cgroup, Group, Limits},
     },
     inside,
-    oci::{Entry, Ground, LOG, OciEngine, PID, Program, Runtime, STATE, Source, Start},
+    oci::{
+        Entry, Ground, LOG, OUTPUT, OciEngine, PID, Program, Runtime, STATE, Source, Standing,
+        Start, words,
+    },
 };
 
 /// Memory of sentry and gofer beside the function's own, as they are in its group: 12 MiB of their own and 2 MiB of the kernel's were measured under a light
 /// Python function, and as much under one that had touched 1 GB; the rest is for a start, and for what a busy function makes them keep.
-const OWN_MEMORY: u64 = 24 << 20;
+const OWN_MEMORY_MB: u32 = 24;
 /// Processes and threads of the host that one sandbox may have: for each process of the function's a stub with its threads, and those of sentry and gofer.
 /// What the function itself may have is its kernel's to count: [`inside::MAX_PROCESSES`].
 const HOST_PROCESSES: u64 = 8 * inside::MAX_PROCESSES;
@@ -44,7 +55,11 @@ impl Runtime for Gvisor {
     const NAME: EngineName = EngineName::named("gvisor");
     const LINK_FIRST: bool = true;
     /// The gofer has the folder itself open.
-    const MOUNTS_WITHIN: bool = true;
+    const SEEN: Seen = Seen::Within;
+    const RESTORES: bool = true;
+    /// The sentry's `/proc/meminfo`.
+    const SIZED_AT_START: bool = true;
+    const OVERHEAD_MB: u32 = OWN_MEMORY_MB;
 
     fn program(&self) -> Result<Program, Unavailable> {
         self.programs.find()
@@ -63,12 +78,12 @@ impl Runtime for Gvisor {
     }
 
     fn limits(memory: Memory) -> Limits {
-        Limits::of(memory).with_room(OWN_MEMORY, HOST_PROCESSES)
+        with_room(Limits::of(memory))
     }
 
     /// Sentry and stubs map the memory of the function, each for itself.
-    fn figures(&self, pid: u32) -> Option<Cgroup> {
-        Cgroup::of_process(pid).map(Cgroup::of_sharers)
+    fn figures(&self, group: &Group) -> Option<Cgroup> {
+        group.figures().map(Cgroup::of_sharers)
     }
 
     fn adjust(&self, config: &mut Value, view: &Path) {
@@ -78,23 +93,34 @@ impl Runtime for Gvisor {
     async fn run(&self, start: &Start<'_>) -> Result<ExitStatus, EngineError> {
         let first_id = start
             .first_id
-            .ok_or_else(|| start.failed("there are no user ids left for it"))?;
-        let platform = self.trials.chosen();
+            .ok_or_else(|| start.failed("this host allows no user namespaces"))?;
+        let mut shown = shown(start.program, start.config);
+        // Behind all that the bundle names by number.
+        let image = start.image.map(|image| {
+            shown.push(Source {
+                path: image.to_owned(),
+                writable: false,
+            });
+            shown.len()
+        });
+        let runsc = Runsc {
+            view: start.view,
+            platform: self.trials.chosen(),
+            network: &start.spec.network,
+            instance: start.spec.instance.as_str(),
+        };
         let entry = Entry {
             group: start.group,
             first_id,
             folder: start.instance.folder(),
             state: &start.instance.folder().join(STATE),
             view: start.view,
-            shown: &shown(start.program, start.config),
+            shown: &shown,
             memory: start.spec.memory.bytes(),
-            command: &command(
-                start.view,
-                platform,
-                &start.spec.network,
-                start.spec.instance.as_str(),
-                true,
-            ),
+            command: &match image {
+                Some(image) => runsc.restore(&Entry::place(start.view, image)),
+                None => runsc.run(true),
+            },
             output: start.output,
         };
         give(start.instance.folder(), first_id)?;
@@ -105,12 +131,72 @@ impl Runtime for Gvisor {
             .await?;
         begun.go().await
     }
+
+    async fn checkpoint(&self, sandbox: &Standing<'_>, image: &Path) -> Result<(), EngineError> {
+        let program = self.program().map_err(EngineError::Unavailable)?;
+        let folder = sandbox.instance.folder();
+        let failed = |output: String| EngineError::Program {
+            program: program.path().display().to_string(),
+            output,
+        };
+        let first_id = sandbox
+            .first_id
+            .ok_or_else(|| failed("there are no user ids of its own".to_owned()))?;
+        let owned = |id: u32| {
+            chown(image, Some(id), Some(id))
+                .map_err(EngineError::host("change the owner of", image))
+        };
+        owned(first_id)?;
+        let output = folder.join(OUTPUT);
+        let output = fs::OpenOptions::new()
+            .append(true)
+            .open(&output)
+            .map_err(EngineError::host("open", &output))?;
+        let shown = [
+            Source::of(&program),
+            Source {
+                path: image.to_owned(),
+                writable: true,
+            },
+        ];
+        let runsc = Runsc {
+            view: sandbox.view,
+            platform: self.trials.chosen(),
+            network: &NetworkPolicy::None,
+            instance: sandbox.instance.id().as_str(),
+        };
+        let entry = Entry {
+            group: sandbox.group,
+            first_id,
+            folder,
+            state: &folder.join(STATE),
+            view: sandbox.view,
+            shown: &shown,
+            memory: Memory::default().bytes(),
+            command: &runsc.checkpoint(&Entry::place(sandbox.view, shown.len())),
+            output: &output,
+        };
+        let status = entry.begin().await?.go().await?;
+        if !status.success() {
+            return Err(failed(format!("{} ({status})", words(folder))));
+        }
+        // Nobody who is restored from it can change it.
+        owned(0)?;
+        for file in fs::read_dir(image).map_err(EngineError::host("read", image))? {
+            let file = file.map_err(EngineError::host("read", image))?.path();
+            lchown(&file, Some(0), Some(0))
+                .map_err(EngineError::host("change the owner of", &file))?;
+        }
+        Ok(())
+    }
 }
 
-/// Numbers in the view: the instance's folder is the first, then what [`shown`] lists.
-const FOLDER: usize = 0;
-const RUNSC: usize = 1;
-const FIRST_SOURCE: usize = 2;
+fn with_room(limits: Limits) -> Limits {
+    limits.with_room(u64::from(OWN_MEMORY_MB) << 20, HOST_PROCESSES)
+}
+
+/// The first of [`shown`]'s sources in the view; the instance's folder and the program are before it.
+const FIRST_SOURCE: usize = RUNSC + 1;
 
 /// What the program sees of the host's closed folders: itself, and the sources of the bundle's mounts.
 fn shown(program: &Program, config: &Value) -> Vec<Source> {
@@ -144,53 +230,6 @@ fn give(folder: &Path, first_id: u32) -> Result<(), EngineError> {
         made(&file, fs::write(&file, ""))?;
     }
     Ok(())
-}
-
-/// `runsc run`, with paths of the view.
-fn command(
-    view: &Path,
-    platform: Platform,
-    network: &NetworkPolicy,
-    instance: &str,
-    detach: bool,
-) -> Vec<OsString> {
-    let folder = Entry::place(view, FOLDER);
-    let network = match network {
-        NetworkPolicy::None => "none",
-        _ => "sandbox",
-    };
-    let mut command = vec![Entry::place(view, RUNSC).into_os_string()];
-    let mut option = |name: &str, value: &Path| {
-        command.push(name.into());
-        command.push(value.into());
-    };
-    option("--root", &folder.join(STATE));
-    option("--log", &folder.join(LOG));
-    command.extend(
-        [
-            "--ignore-cgroups".to_owned(),
-            format!("--platform={platform}"),
-            format!("--network={network}"),
-            // Sockets in folders of the host: the agent's, and those that the function makes in its own /tmp.
-            "--host-uds=all".to_owned(),
-            // The sentry opens no file of the host itself.
-            "--directfs=false".to_owned(),
-            "--overlay2=none".to_owned(),
-            "run".to_owned(),
-        ]
-        .map(OsString::from),
-    );
-    if detach {
-        command.push("--detach".into());
-    }
-    let mut option = |name: &str, value: &Path| {
-        command.push(name.into());
-        command.push(value.into());
-    };
-    option("--pid-file", &folder.join(PID));
-    option("--bundle", &folder);
-    command.push(instance.into());
-    command
 }
 
 /// The bundle as `runsc` takes it: from the view, in the namespaces that are there already, with limits that its kernel keeps.
@@ -260,19 +299,5 @@ mod tests {
         assert_eq!(config["process"]["rlimits"][0]["hard"], 1024);
         let linux = config["linux"].as_object().unwrap();
         assert_eq!(linux.keys().collect::<Vec<_>>(), ["namespaces"]);
-    }
-
-    #[test]
-    fn a_sandbox_without_network_has_none_of_the_host_s() {
-        let of = |policy: &NetworkPolicy| {
-            let command = command(Path::new("/view"), Platform::Systrap, policy, "i-1", true);
-            let words: Vec<_> = command.iter().map(|one| one.to_string_lossy()).collect();
-            words.join(" ")
-        };
-        let none = of(&NetworkPolicy::None);
-        assert!(none.starts_with("/view/1 --root /view/0/state "), "{none}");
-        assert!(none.contains(" --network=none "), "{none}");
-        assert!(of(&NetworkPolicy::Internet).contains(" --network=sandbox "));
-        assert!(!none.contains("host ") && !none.contains("--network=host"));
     }
 }

@@ -1,8 +1,9 @@
 //! One OCI container for each instance, started by `runc` (or a program that takes its command line) without a daemon.
 
-use std::{process::ExitStatus, sync::Arc};
+use std::{path::Path, process::ExitStatus, sync::Arc};
 
 use async_trait::async_trait;
+use serde_json::Value;
 use warren_model::EngineName;
 
 use crate::{
@@ -16,6 +17,7 @@ struct Runc;
 #[async_trait]
 impl Runtime for Runc {
     const NAME: EngineName = EngineName::named("runc");
+    const JOINS_USER_NAMESPACE: bool = true;
 
     fn program(&self) -> Result<Program, Unavailable> {
         Program::find(&["runc"])
@@ -24,6 +26,13 @@ impl Runtime for Runc {
     async fn probe(&self, ground: &Ground<'_>) -> Result<String, Unavailable> {
         let version = self.program()?.version().await?;
         Ok(format!("{version}, cgroup v{}", ground.slice.version()))
+    }
+
+    /// They are set by [`Start::command`].
+    fn adjust(&self, config: &mut Value, _view: &Path) {
+        if let Some(process) = config["process"].as_object_mut() {
+            process.remove("rlimits");
+        }
     }
 
     async fn run(&self, start: &Start<'_>) -> Result<ExitStatus, EngineError> {

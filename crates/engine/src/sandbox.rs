@@ -1,4 +1,7 @@
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::{net::UnixStream, sync::mpsc::UnboundedSender};
@@ -85,11 +88,21 @@ pub trait Sandbox: Send + Sync {
     /// Lets its processes go on; nothing if it was not frozen.
     async fn thaw(&self) -> Result<(), EngineError>;
 
+    /// Writes all its processes to an image in this empty folder, after its agent has let its streams go. It is of no use from then on: [`kill`](Self::kill)
+    /// it. Refused where what it has on its disk would be missing in what is restored.
+    async fn checkpoint(&self, image: &Path) -> Result<(), EngineError> {
+        let _ = image;
+        Err(EngineError::NoCheckpoints)
+    }
+
     /// Figures of this moment; some tens of microseconds. None once the sandbox is gone.
     fn usage(&self) -> Option<Usage>;
 
     /// The most memory that the processes there now have used so far, in bytes, bursts between two looks included. None once the sandbox is gone.
     fn peak_bytes(&self) -> Option<u64>;
+
+    /// Tells [`SandboxSpec::refused`] now of what its network refused it until now, which else takes some seconds. Some milliseconds.
+    async fn tell_refusals(&self) {}
 
     /// Ends it and removes all that belongs to it. Repeating does nothing; returns when it is gone.
     async fn kill(&self) -> Result<(), EngineError>;

@@ -63,6 +63,8 @@ macro_rules! on_every_engine {
             let all = engines(&owner, &host, folder.path());
             let names: Vec<String> = all.iter().map(|engine| engine.name().to_string()).collect();
             assert_eq!(names, ["docker", "runc", "gvisor", "own"]);
+            let own: Vec<_> = all.iter().map(|one| (one.overhead_mb(), one.sized_at_start())).collect();
+            assert_eq!(own, [(0, false), (0, false), (24, true), (0, false)]);
         }
     };
 }
@@ -197,6 +199,7 @@ async fn a_function_answers_and_nothing_is_left(bench: Bench) {
             gid: RUNTIME_GID,
             open_files: 1024,
             processes: None,
+            snapshot: false,
         },
     );
     control.write_all(&bytes).await.unwrap();
@@ -328,10 +331,10 @@ async fn evidence_is_on_the_host(bench: Bench) {
         let pid = word("process ");
         let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
         // Sentry and gofer are in the group, and no other sandbox's user is theirs.
-        for (role, user) in [
-            ("runsc-sandbox", 0x7000_0000 + 65_534),
-            ("runsc-gofer", 0x7000_0000),
-        ] {
+        let (_, users) = process_named("runsc-gofer", &cgroup).unwrap();
+        let first = users[0];
+        assert!(first >= 0x7000_0000 && first % 65_536 == 0, "{first}");
+        for (role, user) in [("runsc-sandbox", first + 65_534), ("runsc-gofer", first)] {
             let (found, users) = process_named(role, &cgroup).unwrap();
             assert_eq!(found == pid, role == "runsc-sandbox");
             assert!(users.iter().all(|one| *one == user), "{role} {users:?}");
@@ -424,6 +427,22 @@ async fn cycles_leave_nothing(bench: Bench) {
         bench.assert_empty();
     }
     assert_eq!(bench.engine.reap(&HashSet::new()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_place_that_is_not_empty_is_not_opened() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: mounts need root");
+        return;
+    }
+    let (folder, host, _owner) = ground();
+    host.open().unwrap();
+    let again = host.open().unwrap_err().to_string();
+    let run = folder.path().join("run");
+    let step = format!("umount -l {}", run.display());
+    assert!(again.contains(&step), "{again}");
+    host.sweep(&HashSet::new()).unwrap();
+    host.open().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

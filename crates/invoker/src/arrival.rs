@@ -66,9 +66,14 @@ impl Arrival {
         }
     }
 
-    /// Records that the call is refused. One whose version was replaced is begun anew by the caller, and recorded then.
-    pub(crate) fn refused(&self, records: &Records, invocation: &Invocation, error: &InvokeError) {
-        let end = match error {
+    /// Records that the call is refused. One whose version was replaced may be begun anew, and is recorded by whoever does not.
+    pub(crate) fn refuse(
+        &self,
+        records: &Records,
+        invocation: &Invocation,
+        error: InvokeError,
+    ) -> Unserved {
+        let end = match &error {
             InvokeError::FunctionConcurrency { .. } => CallEnd::FunctionConcurrency,
             InvokeError::AccountConcurrency { .. } => CallEnd::AccountConcurrency,
             InvokeError::HostBusy { .. } => CallEnd::HostBusy,
@@ -76,13 +81,48 @@ impl Arrival {
                 CallEnd::NoInstance
             }
             InvokeError::Stopping => CallEnd::Stopping,
-            InvokeError::Changed => return,
+            InvokeError::Changed => CallEnd::Changed,
         };
-        let source = records.refused_source(&invocation.version);
+        let source = records.refused_source(&invocation.version, invocation.engine());
         let mut call = self.record(source, invocation, end);
         call.queued_us = micros(self.accepted.elapsed());
-        records.answered(&call, self.received.elapsed());
-        records.keep(call);
+        let unserved = Unserved {
+            unkept: Some(Box::new((call, self.received))),
+            error,
+        };
+        match unserved.error {
+            InvokeError::Changed => unserved,
+            _ => unserved.given_up(records),
+        }
+    }
+}
+
+/// A call that no instance took. Whoever does not begin it anew [gives it up](crate::Invoker::give_up).
+#[derive(Debug)]
+pub struct Unserved {
+    /// Why.
+    pub error: InvokeError,
+    /// Its record, until it is kept, and when the head of its request came.
+    unkept: Option<Box<(CallRecord, Instant)>>,
+}
+
+impl Unserved {
+    /// One that is counted and recorded, or lost, already.
+    pub(crate) fn recorded(error: InvokeError) -> Self {
+        Self {
+            error,
+            unkept: None,
+        }
+    }
+
+    /// Counts and records that it was refused, if that was not done.
+    pub(crate) fn given_up(mut self, records: &Records) -> Self {
+        if let Some(unkept) = self.unkept.take() {
+            let (call, received) = *unkept;
+            records.answered(&call, received.elapsed());
+            records.keep(call);
+        }
+        self
     }
 }
 

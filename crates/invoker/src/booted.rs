@@ -1,21 +1,62 @@
-//! A sandbox that could be claimed: its agent has answered on both streams, and nothing of a function is in it yet.
+//! A sandbox that could be claimed: its agent has answered on both streams, and nothing of an owner is in it yet.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use futures_util::FutureExt;
 use tokio::{io::AsyncWriteExt, net::UnixStream, sync::mpsc, time::timeout};
-use warren_engine::{Engine, EngineError, Refused, Sandbox, SandboxSpec};
+use warren_engine::{Engine, EngineError, Refused, Sandbox, SandboxSpec, Tenant};
 use warren_model::limits::INIT_LIMIT;
 use warren_protocol::{Claim, StreamKind, encode_claim};
 
 use crate::{
     BusyPoll,
     call_channel::{CallChannel, ChannelError},
-    instance::remove,
+    held::Held,
 };
 
+/// A sandbox and the streams to its agent.
+pub(crate) struct Opened {
+    pub(crate) sandbox: Held,
+    pub(crate) control: UnixStream,
+    pub(crate) call: UnixStream,
+}
+
+/// A start that failed.
+pub(crate) struct OpenError {
+    pub(crate) error: EngineError,
+    /// What was started all the same. Its room is free once it is removed, which is the caller's to do.
+    pub(crate) left: Option<Held>,
+}
+
+/// Starts a sandbox and opens both streams to its agent.
+pub(crate) async fn open(engine: &dyn Engine, spec: SandboxSpec) -> Result<Opened, OpenError> {
+    connect(engine.start(spec).await).await
+}
+
+async fn connect(started: Result<Arc<dyn Sandbox>, EngineError>) -> Result<Opened, OpenError> {
+    let sandbox = started.map_err(|error| OpenError { error, left: None })?;
+    let sandbox = Held::new(sandbox);
+    let streams = async {
+        let control = sandbox.open(StreamKind::Control).await?;
+        let call = sandbox.open(StreamKind::Call).await?;
+        sandbox.seal()?;
+        Ok((control, call))
+    };
+    match streams.await {
+        Ok((control, call)) => Ok(Opened {
+            sandbox,
+            control,
+            call,
+        }),
+        Err(error) => Err(OpenError {
+            error,
+            left: Some(sandbox),
+        }),
+    }
+}
+
 pub(crate) struct Booted {
-    pub(crate) sandbox: Arc<dyn Sandbox>,
+    pub(crate) sandbox: Held,
     pub(crate) control: UnixStream,
     pub(crate) channel: CallChannel,
     /// What its network refuses it.
@@ -24,39 +65,47 @@ pub(crate) struct Booted {
     pub(crate) standby: bool,
 }
 
-/// What a start needs besides [`SandboxSpec`], for `refused` of which it gives the sender.
-pub(crate) fn refusals() -> (
-    mpsc::UnboundedSender<Refused>,
-    mpsc::UnboundedReceiver<Refused>,
-) {
-    mpsc::unbounded_channel()
-}
-
 impl Booted {
-    /// Starts the sandbox; on an error it is removed, soon if not at once.
+    /// Starts a sandbox from an image, its tenant's from then on; on an error it is removed, soon if not at once.
+    pub(crate) async fn restore(
+        engine: &dyn Engine,
+        spec: SandboxSpec,
+        tenant: &Tenant,
+        image: &Path,
+        refusals: mpsc::UnboundedReceiver<Refused>,
+        busy_poll: &BusyPoll,
+    ) -> Result<Self, EngineError> {
+        let restored = engine.restore(spec, tenant, image).await;
+        Self::of(connect(restored).await, refusals, busy_poll).await
+    }
+
+    /// Starts the sandbox; on an error it is removed, in the background if that takes long.
     pub(crate) async fn start(
         engine: &dyn Engine,
         spec: SandboxSpec,
         refusals: mpsc::UnboundedReceiver<Refused>,
         busy_poll: &BusyPoll,
     ) -> Result<Self, EngineError> {
-        let sandbox = engine.start(spec).await?;
-        let opened = async {
-            let control = sandbox.open(StreamKind::Control).await?;
-            let call = sandbox.open(StreamKind::Call).await?;
-            sandbox.seal()?;
-            Ok((control, call))
-        };
-        match opened.await {
-            Ok((control, call)) => Ok(Self {
-                sandbox,
-                control,
-                channel: CallChannel::new(call, busy_poll),
+        Self::of(open(engine, spec).await, refusals, busy_poll).await
+    }
+
+    async fn of(
+        opened: Result<Opened, OpenError>,
+        refusals: mpsc::UnboundedReceiver<Refused>,
+        busy_poll: &BusyPoll,
+    ) -> Result<Self, EngineError> {
+        match opened {
+            Ok(opened) => Ok(Self {
+                sandbox: opened.sandbox,
+                control: opened.control,
+                channel: CallChannel::new(opened.call, busy_poll),
                 refusals,
                 standby: false,
             }),
-            Err(error) => {
-                tokio::spawn(async move { remove(sandbox.as_ref()).await });
+            Err(OpenError { error, left }) => {
+                if let Some(sandbox) = left {
+                    sandbox.remove_soon().await;
+                }
                 Err(error)
             }
         }
@@ -81,6 +130,6 @@ impl Booted {
 
     /// Ends it, however long that takes.
     pub(crate) async fn end(self) {
-        remove(self.sandbox.as_ref()).await;
+        self.sandbox.remove().await;
     }
 }

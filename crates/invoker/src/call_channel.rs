@@ -83,6 +83,11 @@ impl CallChannel {
         }
     }
 
+    /// A runtime was restored, and waits for INIT on this new stream.
+    pub(crate) fn restored(&mut self) {
+        self.state = CallStream::restored();
+    }
+
     /// Tells a runtime that waits whose it becomes; the end of Init follows.
     pub(crate) async fn init(&mut self, init: &Init) -> Result<(), ChannelError> {
         if !self.state.init() {

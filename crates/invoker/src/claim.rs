@@ -24,5 +24,6 @@ pub(crate) fn claim(recipe: &Recipe, environment: BTreeMap<String, String>) -> C
         gid: RUNTIME_GID,
         open_files: OPEN_FILES,
         processes: None,
+        snapshot: false,
     }
 }

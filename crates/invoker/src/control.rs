@@ -121,6 +121,11 @@ impl Control {
         self.send(|out| encode_empty(out, FrameKind::Kill));
     }
 
+    /// Has the agent let all streams go; this one ends then.
+    pub(crate) fn suspend(&self) {
+        self.send(|out| encode_empty(out, FrameKind::Suspend));
+    }
+
     /// Has the agent kill the runtime by itself after this many milliseconds; none takes it back.
     pub(crate) fn deadline(&self, call: u32, remaining_ms: Option<u64>) {
         self.send(|out| encode_deadline(out, &Deadline { call, remaining_ms }));

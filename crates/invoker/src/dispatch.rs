@@ -19,7 +19,10 @@ use warren_scheduler::{
 };
 
 pub(crate) use self::place::Place;
-use crate::{Completed, Invocation, InvokeError, arrival::Arrival, instance, invoker::Context};
+use crate::{
+    Completed, Invocation, InvokeError, Unserved, arrival::Arrival, checkpoints::Checkpoint,
+    instance, invoker::Context,
+};
 
 /// An accepted invocation on its way to an instance.
 pub(crate) struct Job {
@@ -27,7 +30,24 @@ pub(crate) struct Job {
     pub(crate) invocation: Invocation,
     pub(crate) arrival: Arrival,
     /// Where the answer goes; the caller may be gone.
-    pub(crate) reply: oneshot::Sender<Result<Completed, InvokeError>>,
+    pub(crate) reply: Reply,
+}
+
+pub(crate) type Reply = oneshot::Sender<Result<Completed, Unserved>>;
+
+/// Tells the caller that his call is refused.
+fn refuse(
+    context: &Context,
+    invocation: &Invocation,
+    arrival: &Arrival,
+    reply: Reply,
+    error: InvokeError,
+) {
+    let unserved = arrival.refuse(&context.records, invocation, error);
+    if let Err(Err(unserved)) = reply.send(Err(unserved)) {
+        // Nobody is there to begin it anew.
+        unserved.given_up(&context.records);
+    }
 }
 
 /// What an instance's task is told.
@@ -47,6 +67,8 @@ pub(crate) struct Pool {
     pub(crate) version: Arc<Version>,
     /// As its owner has it.
     own: Arc<Version>,
+    /// What its instances may be restored from.
+    pub(crate) checkpoint: Checkpoint,
     /// Its code stays on the disk while an instance has it mounted or is yet to be started: accepted calls outlive a change of their function.
     _code: Hold,
 }
@@ -124,14 +146,12 @@ impl Dispatch {
         context: &Arc<Context>,
         invocation: Invocation,
         arrival: Arrival,
-        reply: oneshot::Sender<Result<Completed, InvokeError>>,
+        reply: Reply,
     ) {
         let mut core = self.lock();
         self.catch_up(&mut core, context);
-        let Some(pool) = core.pool(&invocation.version, engine_of(&invocation), context) else {
-            // The caller's end may be gone, which is no fault.
-            let _ = reply.send(Err(InvokeError::Changed));
-            return;
+        let Some(pool) = core.pool(&invocation.version, invocation.engine(), context) else {
+            return refuse(context, &invocation, &arrival, reply, InvokeError::Changed);
         };
         let call = CallId(core.next_key());
         let job = Job {
@@ -287,16 +307,26 @@ impl Dispatch {
         drained.await;
     }
 
+    /// What has come of checkpoints of a version on its own engine; none before its first call.
+    pub(crate) fn checkpoint_state(&self, version: &Version) -> Option<String> {
+        let core = self.lock();
+        let place = (version.revision.clone(), version.config.engine);
+        let entry = core.pools.get(core.by_revision.get(&place)?)?;
+        Some(entry.pool.checkpoint.describe())
+    }
+
+    /// Whether there are instances of a version on an engine, be it that they start.
+    pub(crate) fn serves(&self, version: &Version, engine: EngineName) -> bool {
+        let core = self.lock();
+        let place = (version.revision.clone(), engine);
+        let pool = core.by_revision.get(&place);
+        let counts = pool.and_then(|pool| core.scheduler.pool_snapshot(*pool));
+        counts.is_some_and(|counts| counts.instances > 0)
+    }
+
     pub(crate) fn counts(&self) -> warren_scheduler::Snapshot {
         self.lock().scheduler.snapshot()
     }
-}
-
-/// Where an invocation runs.
-fn engine_of(invocation: &Invocation) -> EngineName {
-    invocation
-        .engine
-        .unwrap_or(invocation.version.config.engine)
 }
 
 /// Whether a version is what a call of it would run now.
@@ -354,7 +384,7 @@ impl Core {
             PoolSpec {
                 function,
                 engine,
-                memory_mb: version.config.memory.get(),
+                memory_mb: context.launcher.instance_mb(engine, version.config.memory),
                 concurrency: NonZeroU32::MIN,
             },
         );
@@ -366,6 +396,7 @@ impl Core {
         let pool = Arc::new(Pool {
             key,
             own,
+            checkpoint: Checkpoint::default(),
             _code: context.registry.hold(&version.code.digest),
             version,
         });
@@ -414,9 +445,7 @@ impl Core {
                 }
                 if let Some(job) = self.waiting.remove(&call) {
                     let error = self.refusal(refusal, &job.invocation);
-                    job.arrival
-                        .refused(&context.records, &job.invocation, &error);
-                    let _ = job.reply.send(Err(error));
+                    refuse(context, &job.invocation, &job.arrival, job.reply, error);
                 }
             }
             Action::Start { instance, pool } => {
@@ -453,7 +482,7 @@ impl Core {
                     .find(|entry| {
                         let version = &entry.pool.version;
                         version.revision == invocation.version.revision
-                            && version.config.engine == engine_of(invocation)
+                            && version.config.engine == invocation.engine()
                     })
                     .and_then(|entry| entry.failure.clone());
                 reason.unwrap_or_else(|| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use warren_model::{Account, Version};
 use warren_protocol::{RUNTIME_API_ADDRESS, STANDBY_VARIABLE};
-use warren_runtimes::Recipe;
+use warren_runtimes::{Interface, Recipe};
 
 use crate::claim::DIRECTORY;
 
@@ -33,6 +33,34 @@ pub(crate) fn ahead(runtime: &str, recipe: &Recipe, account: &Account) -> BTreeM
     variables.extend(of_server(runtime, recipe, account));
     variables.insert(STANDBY_VARIABLE.to_owned(), "1".to_owned());
     variables
+}
+
+/// What tells a runtime that it is restored from a checkpoint of itself (Developer Guide, "Lambda SnapStart runtime hooks" and "environment variables").
+const INITIALIZATION: (&str, &str) = ("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start");
+/// They differ from copy to copy, so those who can't be told anew have none, as on Lambda.
+const OF_ONE_INSTANCE: [&str; 2] = ["AWS_LAMBDA_LOG_GROUP_NAME", "AWS_LAMBDA_LOG_STREAM_NAME"];
+/// Node.js takes a handed-over stream from its channel to a parent process alone: the descriptor of a runtime's next call stream (docs/protocol.md).
+const NODE_CHANNEL: (&str, &str) = ("NODE_CHANNEL_FD", "4");
+
+/// The environment of a runtime of which a checkpoint is taken, made of the one that it would have without.
+pub(crate) fn for_snapshot(variables: &mut BTreeMap<String, String>, recipe: &Recipe) {
+    after_restore(variables);
+    match recipe.interface {
+        Interface::Stream if recipe.family == "nodejs" => {
+            let (name, value) = NODE_CHANNEL;
+            variables.insert(name.to_owned(), value.to_owned());
+        }
+        Interface::Stream => {}
+        Interface::RuntimeApi => OF_ONE_INSTANCE.iter().for_each(|name| {
+            variables.remove(*name);
+        }),
+    }
+}
+
+/// The environment of one that was restored.
+pub(crate) fn after_restore(variables: &mut BTreeMap<String, String>) {
+    let (name, value) = INITIALIZATION;
+    variables.insert(name.to_owned(), value.to_owned());
 }
 
 /// Whether a variable of the owner's acts only on a process that is started with it.
@@ -153,6 +181,7 @@ mod tests {
                 environment: warren_model::Environment::new(set).unwrap(),
                 engine: Default::default(),
                 network: Default::default(),
+                snap_start: false,
                 inert: Default::default(),
             },
             code: Code {

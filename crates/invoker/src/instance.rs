@@ -9,10 +9,10 @@
 
 mod call;
 mod ending;
-mod gauge;
 mod init;
 mod opening;
 mod recording;
+mod snapshot;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -36,13 +36,15 @@ use warren_protocol::{Claim, Interface};
 use warren_scheduler::{CallId, Event, Instance as Number};
 use warren_telemetry::{Records, report::Status};
 
-use self::{gauge::Gauge, opening::Opening};
+use self::opening::Opening;
 use crate::{
     BusyPoll, Completed, InvokeError,
     arrival::micros,
     call_channel::CallChannel,
     control::{Control, Life},
     dispatch::{Job, Order, Pool},
+    gauge::Gauge,
+    held::Held,
     invoker::Context,
     recorder::{Closing, Recorder},
 };
@@ -109,7 +111,7 @@ pub(crate) async fn live(
         };
         context.dispatch.handle(&context, event);
     }
-    remove(instance.sandbox.as_ref()).await;
+    instance.sandbox.remove().await;
     context.dispatch.stopped(&context, number);
 }
 
@@ -129,7 +131,7 @@ pub(crate) async fn remove(sandbox: &dyn Sandbox) {
 struct Instance {
     pool: Arc<Pool>,
     busy_poll: BusyPoll,
-    sandbox: Arc<dyn Sandbox>,
+    sandbox: Held,
     control: Arc<Control>,
     life: watch::Receiver<Life>,
     channel: CallChannel,
@@ -206,6 +208,11 @@ impl Instance {
                     None
                 }
                 () = ended(&mut life), if usable && self.ready => None,
+                // Before the timer: a call that is there need not wait for a freeze and a thaw.
+                order = orders.recv() => match order {
+                    None | Some(Order::Stop) => return,
+                    Some(Order::Run(job)) => Some(job),
+                },
                 () = &mut freeze, if usable && !frozen && !freeze_after.is_zero() => {
                     let due = idle_since + freeze_after;
                     if Instant::now() < due {
@@ -216,10 +223,6 @@ impl Instance {
                     }
                     continue;
                 }
-                order = orders.recv() => match order {
-                    None | Some(Order::Stop) => return,
-                    Some(Order::Run(job)) => Some(job),
-                },
             };
             if frozen && order.is_some() {
                 frozen = false;

@@ -9,7 +9,7 @@ use warren_model::{EngineName, Outcome, RequestId, TraceHeader, Version};
 pub struct Invocation {
     /// What is called.
     pub version: Arc<Version>,
-    /// The engine that runs this call in place of the version's own, which must have been [admitted](crate::Launcher::elsewhere).
+    /// The engine that runs this call in place of the version's own, which must have been [admitted](crate::Invoker::elsewhere).
     pub engine: Option<EngineName>,
     /// As the handler, the log and the caller see it.
     pub request_id: RequestId,
@@ -23,6 +23,13 @@ pub struct Invocation {
     pub trace: Option<TraceHeader>,
     /// Whether the answer waits for the log and brings its tail.
     pub tail: bool,
+}
+
+impl Invocation {
+    /// Where it runs.
+    pub(crate) fn engine(&self) -> EngineName {
+        self.engine.unwrap_or(self.version.config.engine)
+    }
 }
 
 /// An invocation that ran.

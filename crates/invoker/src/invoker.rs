@@ -1,14 +1,14 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
-use warren_model::Account;
+use warren_model::{Account, EngineName, Version};
 use warren_registry::Registry;
 use warren_scheduler::{Scheduler, Settings};
 use warren_telemetry::{FunctionLogs, Records};
 
 use crate::{
-    BusyPoll, Completed, Invocation, InvokeError, Launcher, arrival::Arrival, dispatch::Dispatch,
-    stems::Stems,
+    BusyPoll, Completed, Elsewhere, Invocation, InvokeError, Launcher, Unserved, arrival::Arrival,
+    checkpoints::Checkpoints, dispatch::Dispatch, stems::Stems,
 };
 
 /// What an invoker is made of.
@@ -31,6 +31,8 @@ pub struct Parts {
     pub freeze_after: Duration,
     /// Bytes that sandboxes started ahead may hold together; none are if zero.
     pub stem_memory: u64,
+    /// Where images of initialised instances are kept.
+    pub checkpoints: Checkpoints,
 }
 
 /// What every instance's task needs.
@@ -45,6 +47,7 @@ pub(crate) struct Context {
     pub(crate) ping_after: Duration,
     pub(crate) freeze_after: Duration,
     pub(crate) stems: Stems,
+    pub(crate) checkpoints: Checkpoints,
 }
 
 /// The data plane's handle; clones are the same invoker.
@@ -69,6 +72,7 @@ impl Invoker {
             ping_after: parts.ping_after,
             freeze_after: parts.freeze_after,
             stems: Stems::new(parts.stem_memory),
+            checkpoints: parts.checkpoints,
         });
         let timer = {
             let context = Arc::clone(&context);
@@ -81,7 +85,9 @@ impl Invoker {
                 loop {
                     changes.mark_unchanged();
                     context.dispatch.follow(&context);
-                    context.stems.follow(&context.registry.snapshot());
+                    context
+                        .stems
+                        .follow(&context.launcher, &context.registry.snapshot());
                     if changes.changed().await.is_err() {
                         return;
                     }
@@ -100,16 +106,17 @@ impl Invoker {
 
     /// Runs an invocation to its end. The invocation does not depend on this future: dropping it loses the answer and nothing else.
     pub async fn invoke(&self, invocation: Invocation) -> Result<Completed, InvokeError> {
-        self.invoke_received(invocation, std::time::Instant::now())
-            .await
+        let served = self.invoke_received(invocation, std::time::Instant::now());
+        served.await.map_err(|unserved| self.give_up(unserved))
     }
 
-    /// As [`invoke`](Self::invoke), for a request whose head came at this moment.
+    /// As [`invoke`](Self::invoke), for a request whose head came at this moment. A call whose version was replaced before it ran
+    /// ([`InvokeError::Changed`]) is not recorded: it is begun anew with another, or [given up](Self::give_up).
     pub async fn invoke_received(
         &self,
         invocation: Invocation,
         received: std::time::Instant,
-    ) -> Result<Completed, InvokeError> {
+    ) -> Result<Completed, Unserved> {
         let (reply, answer) = oneshot::channel();
         let arrival = Arrival::now(Instant::from_std(received));
         self.context
@@ -117,10 +124,23 @@ impl Invoker {
             .arrive(&self.context, invocation, arrival, reply);
         answer.await.unwrap_or_else(|_| {
             self.context.records.lost(arrival.accepted.elapsed());
-            Err(InvokeError::Unavailable(
+            Err(Unserved::recorded(InvokeError::Unavailable(
                 "the instance's task ended before the call".to_owned(),
-            ))
+            )))
         })
+    }
+
+    /// Records the refusal of a call that is not begun anew, if it is not recorded yet.
+    pub fn give_up(&self, unserved: Unserved) -> InvokeError {
+        unserved.given_up(&self.context.records).error
+    }
+
+    /// Makes a version ready to be called on another engine than its own, or says why it can't be. Asks nobody where an instance of it is there.
+    pub async fn elsewhere(&self, version: &Version, engine: EngineName) -> Result<(), Elsewhere> {
+        match self.context.dispatch.serves(version, engine) {
+            true => Ok(()),
+            false => self.context.launcher.elsewhere(version, engine).await,
+        }
     }
 
     /// Accepts no more calls and waits, at most this long, until accepted calls are answered and instances are gone. Whether all of that happened.
@@ -146,6 +166,21 @@ impl Invoker {
     /// Sandboxes that are started ahead and wait for a function.
     pub fn stems(&self) -> usize {
         self.context.stems.ready()
+    }
+
+    /// What has come of a version's wish to be restored from a checkpoint, in words for its owner.
+    pub fn snap_start_state(&self, version: &Version) -> String {
+        let engine = version.config.engine;
+        match self.context.launcher.engines.get(&engine) {
+            Some(found) if !found.restores() => {
+                format!("not used: the engine {engine} takes no checkpoints")
+            }
+            _ => self
+                .context
+                .dispatch
+                .checkpoint_state(version)
+                .unwrap_or_else(|| "no instance has been started yet".to_owned()),
+        }
     }
 
     /// Where the records of calls go, and the metrics that are made of them.

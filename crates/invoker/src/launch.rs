@@ -8,6 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use thiserror::Error;
 use tokio::sync::mpsc::UnboundedSender;
 use warren_engine::{CodeMount, Engine, Refused, SandboxSpec, Tenant};
 use warren_model::{
@@ -17,8 +18,10 @@ use warren_package::{BlobStore, Unpacked};
 use warren_registry::{Prepare, PrepareError, Refusal};
 use warren_runtimes::{Catalogue, Kit, Progress, Recipe, Tree, Trees};
 
+use crate::{InvokeError, Probes};
+
 /// How long a sandbox's agent may take to answer.
-pub(crate) const START_LIMIT: Duration = Duration::from_secs(20);
+const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// The engines of this server, by name.
 pub type Engines = BTreeMap<EngineName, Arc<dyn Engine>>;
@@ -41,7 +44,9 @@ pub struct Launcher {
     pub engines: Engines,
     /// Trees that are being built.
     pub builds: Builds,
-    /// Memory for all instances together, in MB.
+    /// What engines said of themselves lately.
+    pub probes: Probes,
+    /// Memory for all instances together, in MB, without that of sandboxes started ahead.
     pub memory_mb: u64,
 }
 
@@ -71,6 +76,17 @@ impl Builds {
     }
 }
 
+/// Why a version can't be called on another engine than its own.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Elsewhere {
+    /// It can't run there, or nothing can at present.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The platform failed to make it ready.
+    #[error(transparent)]
+    Failed(#[from] InvokeError),
+}
+
 /// What could not be made, for people.
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -98,6 +114,12 @@ impl Launcher {
         )
     }
 
+    /// What an instance with this much memory for its function counts as, in MB: all that its group may hold.
+    pub(crate) fn instance_mb(&self, engine: EngineName, memory: Memory) -> u32 {
+        let engine = self.engines.get(&engine);
+        memory.get() + engine.map_or(0, |engine| engine.overhead_mb())
+    }
+
     /// What a new function on this engine may reach that does not say.
     pub fn default_network(&self, name: EngineName) -> NetworkPolicy {
         self.engines
@@ -113,22 +135,58 @@ impl Launcher {
         }
     }
 
-    /// Why an engine can't be used at present, if so, with the next step.
+    /// Why an engine can't be used at present, if so, with the next step. Really asks it.
     pub async fn unavailable(&self, name: EngineName) -> Option<String> {
         let engine = self.engines.get(&name)?;
-        let unavailable = engine.probe().await.err()?;
-        Some(unavailable.to_string())
+        self.probes.ask(engine.as_ref()).await
     }
 
-    /// Makes a version ready to be called on another engine than its own, or says by the field why it can't be. Quick when it was done before.
-    pub async fn elsewhere(&self, version: &Version, engine: EngineName) -> Result<(), Refusal> {
+    /// Makes a version ready to be called on another engine than its own, or says why it can't be. Quick when it was done before.
+    pub(crate) async fn elsewhere(
+        &self,
+        version: &Version,
+        engine: EngineName,
+    ) -> Result<(), Elsewhere> {
         let mut moved = version.clone();
         moved.config.engine = engine;
-        self.admit(&moved.config, false).await?;
-        self.prepare(&moved).await.map_err(|error| Refusal {
-            field: "engine".to_owned(),
-            reason: error.message,
-        })
+        self.admit_call(&moved.config).await?;
+        let prepared = self.prepare(&moved).await;
+        prepared.map_err(|error| InvokeError::Unavailable(error.message).into())
+    }
+
+    /// Whether something of this configuration can be run now, by what its engine said of itself lately.
+    pub(crate) async fn admit_call(&self, config: &Config) -> Result<(), Refusal> {
+        let engine = self.fits(config)?;
+        match self.probes.recall(engine.as_ref()).await {
+            Some(reason) => Err(refused("engine", reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// The engine of a configuration, if this server and the engine could run it. Asks nobody.
+    fn fits(&self, config: &Config) -> Result<&Arc<dyn Engine>, Refusal> {
+        let asked = self.instance_mb(config.engine, config.memory);
+        let all = self.memory_mb;
+        if u64::from(asked) > all {
+            let own = asked - config.memory.get();
+            let of_it = match own {
+                0 => String::new(),
+                own => format!(" ({own} MB of it for the engine {} itself)", config.engine),
+            };
+            return Err(refused(
+                "memory_mb",
+                format!(
+                    "an instance would need {asked} MB{of_it} and this server gives {all} MB to all instances together; choose less, or start the server with a larger --memory-mb"
+                ),
+            ));
+        }
+        let engine = self
+            .engine(config.engine)
+            .map_err(|error| refused("engine", error.to_string()))?;
+        engine
+            .admit(config)
+            .map_err(|refusal| refused(refusal.field, refusal.message))?;
+        Ok(engine)
     }
 
     /// The recipe that serves a version.
@@ -170,19 +228,31 @@ impl Launcher {
         refused: UnboundedSender<Refused>,
     ) -> Result<(SandboxSpec, Arc<Recipe>), Failure> {
         let recipe = self.catalogue.resolve(runtime)?.recipe;
-        let spec = SandboxSpec {
+        let base = self.base_spec(&recipe, instance, ephemeral_storage, network, refused);
+        Ok((base.await?, recipe))
+    }
+
+    /// What sandboxes of this recipe have in common, nobody's yet, with the least memory.
+    pub(crate) async fn base_spec(
+        &self,
+        recipe: &Recipe,
+        instance: &InstanceId,
+        ephemeral_storage: EphemeralStorage,
+        network: &NetworkPolicy,
+        refused: UnboundedSender<Refused>,
+    ) -> Result<SandboxSpec, Failure> {
+        Ok(SandboxSpec {
             instance: instance.clone(),
             function: None,
-            tree: self.tree(&recipe).await?,
+            tree: self.tree(recipe).await?,
             agent: self.kit.agent(),
-            runtime_folder: self.kit.runtime_folder(&recipe),
+            runtime_folder: self.kit.runtime_folder(recipe),
             memory: Memory::default(),
             ephemeral_storage,
             network: network.clone(),
             refused,
             start_limit: START_LIMIT,
-        };
-        Ok((spec, recipe))
+        })
     }
 
     /// What makes a sandbox a function's.
@@ -192,6 +262,11 @@ impl Launcher {
             code: self.code(version).await?,
             memory: version.config.memory,
         })
+    }
+
+    /// Makes what starts of this configuration on this tree need and can share.
+    pub(crate) async fn ready(&self, tree: &Tree, config: &Config) -> Result<(), Failure> {
+        Ok(self.engine(config.engine)?.prepare(tree, config).await?)
     }
 
     pub(crate) async fn tree(&self, recipe: &Recipe) -> Result<Tree, Failure> {
@@ -216,30 +291,19 @@ impl Launcher {
     }
 }
 
+fn refused(field: &str, reason: String) -> Refusal {
+    Refusal {
+        field: field.to_owned(),
+        reason,
+    }
+}
+
 #[async_trait]
 impl Prepare for Launcher {
     async fn admit(&self, config: &Config, force: bool) -> Result<(), Refusal> {
-        let refuse = |field: &str, reason: String| Refusal {
-            field: field.to_owned(),
-            reason,
-        };
-        let (asked, all) = (u64::from(config.memory.get()), self.memory_mb);
-        if asked > all {
-            return Err(refuse(
-                "memory_mb",
-                format!(
-                    "an instance would need {asked} MB and this server gives {all} MB to all instances together; choose less, or start the server with a larger --memory-mb"
-                ),
-            ));
-        }
-        let engine = self
-            .engine(config.engine)
-            .map_err(|error| refuse("engine", error.to_string()))?;
-        engine
-            .admit(config)
-            .map_err(|refusal| refuse(refusal.field, refusal.message))?;
+        self.fits(config)?;
         match self.unavailable(config.engine).await {
-            Some(reason) if !force => Err(refuse("engine", reason)),
+            Some(reason) if !force => Err(refused("engine", reason)),
             _ => Ok(()),
         }
     }
@@ -250,13 +314,12 @@ impl Prepare for Launcher {
             let tree = self.tree(&recipe).await?;
             self.code(version).await?;
             let engine = version.config.engine;
-            let prepared = self.engine(engine)?.prepare(&tree, &version.config).await;
-            let Err(error) = prepared else {
+            let Err(error) = self.ready(&tree, &version.config).await else {
                 return Ok(());
             };
             // Deployed by force, or the engine went away since: each start prepares what it lacks, and until then calls are told the reason.
             match self.unavailable(engine).await {
-                None => Err(error.into()),
+                None => Err(error),
                 Some(reason) => {
                     tracing::warn!(function = version.function.as_str(), %engine, reason, "prepared without its engine");
                     Ok(())

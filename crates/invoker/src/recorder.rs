@@ -63,8 +63,18 @@ impl Recorder {
 
     /// A runtime begins; the one before, if any, has ended. Marks count from each runtime's start.
     pub(crate) fn runtime_begins(&self) {
+        self.runtime_goes_on(0);
+    }
+
+    /// A runtime goes on that had written this much before it was restored, as [`mark`](Self::mark) said then.
+    pub(crate) fn runtime_goes_on(&self, mark: u32) {
         self.finish_lines(&mut self.lock());
-        self.mark.send_replace(0);
+        self.mark.send_replace(mark);
+    }
+
+    /// Bytes of output that came so far.
+    pub(crate) fn mark(&self) -> u32 {
+        *self.mark.borrow()
     }
 
     /// A call begins; its lines are gathered as well if the caller wants the tail.

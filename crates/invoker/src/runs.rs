@@ -2,13 +2,17 @@
 //!
 //! ```text
 //!   request ─► code checked, tree and engine ready ─► place ─► code unpacked, sandbox started ─► program ─► end
-//!                        refused ◄─────────────────────┴────────────┘                                        └─► sandbox, code, place given back
+//!                        refused ◄─────────────────────┴────────────┘                                  ├─► the rest of the output
+//!                                                                                                      └─► sandbox, code, place given back
 //! ```
-//! The way from `begin` on is a task of its own. It ends early when nobody listens to its events any more.
+//! All of it is a task of its own. It ends early when nobody listens to its events any more.
 
 mod code;
 mod control;
+mod delivery;
 mod exchange;
+mod input;
+mod live;
 mod outcome;
 mod program;
 
@@ -20,24 +24,14 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use warren_engine::{CodeMount, Refused, Sandbox, SandboxSpec, Tenant};
-use warren_model::{Config, InstanceId, chain, native::RunEnd};
-use warren_package::{Limits, Target, check};
-use warren_registry::{Prepare, Refusal, RegistryError};
-use warren_runtimes::{Recipe, Tree};
+use warren_model::{Config, chain, native::RunEnd};
+use warren_registry::{Refusal, RegistryError};
 
-use self::{code::Code, exchange::Exchange};
-use crate::{
-    InvokeError, Invoker,
-    dispatch::Place,
-    invoker::Context,
-    launch::{Launcher, START_LIMIT},
-};
+use self::{input::Input, live::Live};
+use crate::{InvokeError, Invoker};
 
 /// Events that wait for the client, of 64 KiB at most each; the program waits when they are as many.
 const EVENTS: usize = 8;
-/// What labels of sandboxes say in place of a function's name.
-const LABEL: &str = "warren-run";
 
 /// A program to run.
 #[derive(Debug, Clone)]
@@ -93,6 +87,9 @@ pub enum RunError {
     /// There is no room.
     #[error(transparent)]
     NoRoom(InvokeError),
+    /// The client went away before there was room.
+    #[error("the client went away while its run waited for room")]
+    Abandoned,
     /// The platform failed. The message is for the owner of the server.
     #[error("{0}")]
     Failed(String),
@@ -120,10 +117,17 @@ impl Invoker {
         input: mpsc::Receiver<InputPiece>,
     ) -> Result<Run, RunError> {
         let context = Arc::clone(&self.context);
-        let (begun, answer) = oneshot::channel();
+        let (mut begun, answer) = oneshot::channel();
         tokio::spawn(async move {
             let since = Instant::now();
-            match Live::begin(&context, &mut request).await {
+            let mut input = Input::new(input);
+            let gone = async {
+                tokio::select! {
+                    () = begun.closed() => {}
+                    () = input.broken() => {}
+                }
+            };
+            match Live::begin(&context, &mut request, gone).await {
                 Err(error) => {
                     // Who gave up waiting needs no answer.
                     let _ = begun.send(Err(error));
@@ -142,160 +146,4 @@ impl Invoker {
             .await
             .unwrap_or_else(|_| Err(RunError::Failed("the task of a run panicked".to_owned())))
     }
-}
-
-/// A run that holds a sandbox.
-struct Live {
-    sandbox: Arc<dyn Sandbox>,
-    code: Code,
-    place: Place,
-    recipe: Arc<Recipe>,
-    refusals: mpsc::UnboundedReceiver<Refused>,
-}
-
-impl Live {
-    async fn begin(context: &Arc<Context>, request: &mut RunRequest) -> Result<Self, RunError> {
-        let launcher = &context.launcher;
-        let (recipe, tree) = prepare(launcher, request).await?;
-        let config = &request.config;
-        let placed = context
-            .dispatch
-            .place(context, config.engine, config.memory);
-        let mut place = placed.await.map_err(RunError::NoRoom)?;
-        let id = InstanceId::random();
-        // It is not kept in memory while the program runs.
-        let zip = std::mem::take(&mut request.zip);
-        let code = match Code::unpack(&launcher.run_code, &id, zip).await {
-            Ok(code) => code,
-            Err(error) => {
-                place.failed();
-                return Err(RunError::failed(&error));
-            }
-        };
-        let (refused, refusals) = mpsc::unbounded_channel();
-        let started = async {
-            if !code.path().join(&request.entry).is_file() {
-                let entry = &request.entry;
-                return Err(RunError::field(
-                    "entry",
-                    format!("The code has no file '{entry}'. Name one that it has."),
-                ));
-            }
-            let spec = SandboxSpec {
-                instance: id.clone(),
-                function: Some(LABEL.to_owned()),
-                tree,
-                agent: launcher.kit.agent(),
-                runtime_folder: None,
-                memory: config.memory,
-                ephemeral_storage: config.ephemeral_storage,
-                network: config.network.clone(),
-                refused,
-                start_limit: START_LIMIT,
-            };
-            let engine = launcher.engine(config.engine);
-            let engine = engine.map_err(|error| RunError::failed(error.as_ref()))?;
-            let failed = |error| RunError::failed(&error);
-            let sandbox = engine.start(spec).await.map_err(failed)?;
-            let tenant = Tenant {
-                function: LABEL.to_owned(),
-                code: CodeMount(code.path()),
-                memory: config.memory,
-            };
-            if let Err(error) = sandbox.claim(&tenant).await {
-                crate::instance::remove(sandbox.as_ref()).await;
-                return Err(failed(error));
-            }
-            Ok(sandbox)
-        };
-        match started.await {
-            Ok(sandbox) => {
-                place.started();
-                Ok(Self {
-                    sandbox,
-                    code,
-                    place,
-                    recipe,
-                    refusals,
-                })
-            }
-            Err(error) => {
-                code.remove().await;
-                place.failed();
-                Err(error)
-            }
-        }
-    }
-
-    /// Runs the program to its end, tells that, and removes everything. Who listens is not kept waiting for the removal.
-    async fn serve(
-        mut self,
-        request: &RunRequest,
-        since: Instant,
-        input: mpsc::Receiver<InputPiece>,
-        events: mpsc::Sender<RunEvent>,
-    ) {
-        let start = since.elapsed();
-        let claim = program::claim(&self.recipe, request);
-        let exchange = Exchange {
-            sandbox: Arc::clone(&self.sandbox),
-            config: &request.config,
-            max_output: request.max_output,
-            events: &events,
-        };
-        let ended = exchange.run(claim, input, &mut self.refusals).await;
-        self.place.ended();
-        let end = ended.told(request, &self.recipe, start);
-        tracing::debug!(run = %self.sandbox.id(), outcome = ?end.outcome, status = end.exit_status, "a run ended");
-        let removed = tokio::spawn(self.remove());
-        // Whoever went away needs no answer.
-        let _ = events.send(RunEvent::End(end)).await;
-        drop(events);
-        if let Err(panic) = removed.await {
-            tracing::error!(error = chain(&panic), "the removal of a run panicked");
-        }
-    }
-
-    /// The sandbox first, which shows the code; the place last, as both take room.
-    async fn remove(self) {
-        crate::instance::remove(self.sandbox.as_ref()).await;
-        self.code.remove().await;
-        drop(self.place);
-    }
-}
-
-/// All that can be made before there is room: it may take minutes where a language's tree is built.
-async fn prepare(
-    launcher: &Arc<Launcher>,
-    request: &RunRequest,
-) -> Result<(Arc<Recipe>, Tree), RunError> {
-    let config = &request.config;
-    let recipe = launcher.catalogue.resolve(&config.runtime);
-    let recipe = recipe.map_err(RegistryError::Runtime)?.recipe;
-    if recipe.script.is_none() {
-        return Err(RunError::field(
-            "runtime",
-            format!(
-                "The runtime '{}' does not say how it runs a script: its recipe needs a table [script] with 'command' and 'endings'.",
-                recipe.id
-            ),
-        ));
-    }
-    let admitted = launcher.admit(config, false).await;
-    admitted.map_err(RegistryError::Refused)?;
-    // Not a function's: a script of `provided` needs no `bootstrap`.
-    let family = match recipe.family.as_str() {
-        "provided" => "",
-        family => family,
-    };
-    let target = Target::here(family, &config.runtime, &recipe.id);
-    let checked = check(request.zip.clone(), Limits::default(), target).await;
-    checked.map_err(RegistryError::Package)?;
-    let tree = launcher.tree(&recipe).await;
-    let tree = tree.map_err(|error| RunError::failed(error.as_ref()))?;
-    let engine = launcher.engine(config.engine);
-    let engine = engine.map_err(|error| RunError::failed(error.as_ref()))?;
-    let prepared = engine.prepare(&tree, config).await;
-    prepared.map_err(|error| RunError::failed(&error))?;
-    Ok((recipe, tree))
 }

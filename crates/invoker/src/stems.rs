@@ -2,32 +2,34 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tokio::{
-    sync::Notify,
+    sync::{Notify, mpsc},
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
-use warren_model::{Config, EngineName, EphemeralStorage, InstanceId, NetworkPolicy, chain};
+use warren_engine::SandboxSpec;
+use warren_model::{
+    Config, EngineName, EphemeralStorage, InstanceId, Memory, NetworkPolicy, chain,
+};
 use warren_protocol::Claim;
 use warren_registry::Snapshot;
 use warren_runtimes::{Interface as RecipeInterface, Recipe};
-use warren_scheduler::{Moment, StemAction, StemId, StemSettings, Stems as Pool};
+use warren_scheduler::{Moment, OnEngine, StemAction, StemId, StemSettings, Stems as Pool};
 
-use crate::{
-    booted::{Booted, refusals},
-    claim::claim,
-    environment::ahead,
-    invoker::Context,
-};
+use crate::{booted::Booted, claim::claim, environment::ahead, invoker::Context, launch::Launcher};
 
 /// A Python runtime that waits holds about 10 MB, JavaScript 40.
 const GUESS: u64 = 40 << 20;
 /// Between looks whether those that wait still live.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long starts under way are waited for at the end: what is cut off is the reap's that follows.
+const LAST_STARTS: Duration = Duration::from_secs(5);
 
 /// What a stem can't change any more.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,20 +39,28 @@ pub(crate) struct StemKind {
     runtime: String,
     ephemeral_storage: EphemeralStorage,
     internet: bool,
+    /// What it is started with: the function's where something in it is sized by that for good, else the least there is, which the claim raises.
+    memory: Memory,
 }
 
 impl StemKind {
     /// Which kind a function of this configuration could use. None where the network is the function's own: it must be there before a sandbox of some engines.
-    fn of(config: &Config) -> Option<Self> {
-        match config.network {
-            NetworkPolicy::Allow(_) => None,
-            NetworkPolicy::None | NetworkPolicy::Internet => Some(Self {
-                engine: config.engine,
-                runtime: config.runtime.clone(),
-                ephemeral_storage: config.ephemeral_storage,
-                internet: config.network == NetworkPolicy::Internet,
-            }),
+    fn of(launcher: &Launcher, config: &Config) -> Option<Self> {
+        if let NetworkPolicy::Allow(_) = config.network {
+            return None;
         }
+        let engine = launcher.engines.get(&config.engine)?;
+        let recipe = launcher.catalogue.resolve(&config.runtime).ok()?.recipe;
+        Some(Self {
+            engine: config.engine,
+            runtime: config.runtime.clone(),
+            ephemeral_storage: config.ephemeral_storage,
+            internet: config.network == NetworkPolicy::Internet,
+            memory: match engine.sized_at_start() || recipe.sized_by_memory {
+                true => config.memory,
+                false => Memory::default(),
+            },
+        })
     }
 
     fn network(&self) -> NetworkPolicy {
@@ -58,6 +68,12 @@ impl StemKind {
             true => NetworkPolicy::Internet,
             false => NetworkPolicy::None,
         }
+    }
+}
+
+impl OnEngine for StemKind {
+    fn engine(&self) -> EngineName {
+        self.engine
     }
 }
 
@@ -71,8 +87,8 @@ pub(crate) struct Stems {
 struct Core {
     pool: Pool<StemKind>,
     ready: HashMap<StemId, Booted>,
-    /// Starts and ends under way.
-    work: JoinSet<()>,
+    starts: JoinSet<()>,
+    ends: JoinSet<()>,
     closed: bool,
 }
 
@@ -87,7 +103,8 @@ impl Stems {
                     starts: 1,
                 }),
                 ready: HashMap::new(),
-                work: JoinSet::new(),
+                starts: JoinSet::new(),
+                ends: JoinSet::new(),
                 closed: budget == 0,
             }),
             begin: Instant::now(),
@@ -96,40 +113,36 @@ impl Stems {
     }
 
     /// Follows the functions: what none of them could use is not kept.
-    pub(crate) fn follow(&self, snapshot: &Snapshot) {
-        let mut core = self.lock();
-        if core.closed {
-            return;
-        }
+    pub(crate) fn follow(&self, launcher: &Launcher, snapshot: &Snapshot) {
         let versions = snapshot
             .functions
             .values()
             .filter_map(|entry| entry.ready.as_ref());
         let kinds: BTreeSet<StemKind> = versions
-            .filter_map(|version| StemKind::of(&version.config))
+            .filter_map(|version| StemKind::of(launcher, &version.config))
             .collect();
-        core.pool.follow(kinds);
-        drop(core);
+        {
+            let mut core = self.lock();
+            if core.closed {
+                return;
+            }
+            core.pool.follow(kinds);
+        }
         self.news.notify_one();
     }
 
     /// One for a function of this configuration, if there is one.
-    pub(crate) fn take(&self, config: &Config) -> Option<Booted> {
-        let kind = StemKind::of(config)?;
+    pub(crate) fn take(&self, launcher: &Launcher, config: &Config) -> Option<Booted> {
+        let kind = StemKind::of(launcher, config)?;
         let mut core = self.lock();
         if core.closed {
             return None;
         }
         self.news.notify_one();
-        while let Some(stem) = core.pool.take(&kind, self.now()) {
-            if let Some(mut booted) = core.ready.remove(&stem) {
-                if booted.is_well() {
-                    return Some(booted);
-                }
-                core.end(booted);
-            }
-        }
-        None
+        let now = self.now();
+        core.end_lost(now);
+        let stem = core.pool.take(&kind, now)?;
+        core.ready.remove(&stem)
     }
 
     /// Keeps as many as are wanted, until [`close`](Self::close).
@@ -146,9 +159,9 @@ impl Stems {
         }
     }
 
-    /// Ends all, and waits until they are gone.
+    /// Ends all, and waits until they are gone; one whose start takes long is left to a reap.
     pub(crate) async fn close(&self) {
-        let mut work = {
+        let (mut starts, mut ends) = {
             let mut core = self.lock();
             core.closed = true;
             for stem in core.pool.clear() {
@@ -156,10 +169,24 @@ impl Stems {
                     core.end(booted);
                 }
             }
-            std::mem::take(&mut core.work)
+            let core = &mut *core;
+            (
+                std::mem::take(&mut core.starts),
+                std::mem::take(&mut core.ends),
+            )
         };
         self.news.notify_one();
-        while work.join_next().await.is_some() {}
+        // What comes up yet is ended by the task that started it.
+        let started = timeout(LAST_STARTS, all(&mut starts)).await;
+        if started.is_err() {
+            tracing::warn!(
+                starts = starts.len(),
+                limit = ?LAST_STARTS,
+                "sandboxes were still being started ahead; their starts are given up"
+            );
+            starts.shutdown().await;
+        }
+        all(&mut ends).await;
     }
 
     /// How many wait for a function.
@@ -170,7 +197,8 @@ impl Stems {
     fn step(&self, context: &Arc<Context>) -> Instant {
         let now = self.now();
         let mut core = self.lock();
-        while core.work.try_join_next().is_some() {}
+        while core.starts.try_join_next().is_some() {}
+        while core.ends.try_join_next().is_some() {}
         core.end_lost(now);
         let mut actions = Vec::new();
         let wake = core.pool.plan(now, &mut actions);
@@ -178,8 +206,11 @@ impl Stems {
             match action {
                 StemAction::Start { stem, kind } => {
                     let context = Arc::clone(context);
-                    core.work.spawn(async move {
-                        let booted = boot(&context, &kind).await;
+                    core.starts.spawn(async move {
+                        let booted = AssertUnwindSafe(boot(&context, &kind))
+                            .catch_unwind()
+                            .await
+                            .unwrap_or_else(|_| Err("its start panicked".to_owned()));
                         context.stems.booted(stem, &kind, booted).await;
                     });
                 }
@@ -199,9 +230,9 @@ impl Stems {
     async fn booted(&self, stem: StemId, kind: &StemKind, outcome: Result<Booted, String>) {
         let surplus = match outcome {
             Ok(booted) => {
-                let bytes = booted.sandbox.usage().map_or(0, |usage| usage.memory_bytes);
+                let bytes = booted.sandbox.usage().map(|usage| usage.memory_bytes);
                 let mut core = self.lock();
-                match core.pool.started(stem, bytes) {
+                match core.pool.started(stem, bytes, self.now()) {
                     true => {
                         core.ready.insert(stem, booted);
                         None
@@ -232,7 +263,7 @@ impl Stems {
 
 impl Core {
     fn end(&mut self, booted: Booted) {
-        self.work.spawn(booted.end());
+        self.ends.spawn(booted.end());
     }
 
     /// Ends those whose runtime has ended by itself.
@@ -251,12 +282,16 @@ impl Core {
     }
 }
 
+async fn all(tasks: &mut JoinSet<()>) {
+    while tasks.join_next().await.is_some() {}
+}
+
 /// Starts one, with a runtime that waits where the language has such.
 async fn boot(context: &Context, kind: &StemKind) -> Result<Booted, String> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| chain(error.as_ref());
     let launcher = &context.launcher;
     let engine = launcher.engine(kind.engine).map_err(failed)?;
-    let (refused, refusals) = refusals();
+    let (refused, refusals) = mpsc::unbounded_channel();
     let (instance, network) = (InstanceId::random(), kind.network());
     let made = launcher.stem_spec(
         &kind.runtime,
@@ -266,6 +301,10 @@ async fn boot(context: &Context, kind: &StemKind) -> Result<Booted, String> {
         refused,
     );
     let (spec, recipe) = made.await.map_err(failed)?;
+    let spec = SandboxSpec {
+        memory: kind.memory,
+        ..spec
+    };
     let started = Booted::start(engine.as_ref(), spec, refusals, &context.busy_poll);
     let mut booted = started.await.map_err(|error| chain(&error))?;
     if recipe.interface == RecipeInterface::Stream

@@ -92,10 +92,12 @@ pub enum CallEnd {
     NoInstance,
     /// Refused: the server was stopping.
     Stopping,
+    /// Refused: the function was changed or deleted before the call ran.
+    Changed,
 }
 
 impl CallEnd {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Answer,
         Self::Error,
         Self::TimedOut,
@@ -108,6 +110,7 @@ impl CallEnd {
         Self::HostBusy,
         Self::NoInstance,
         Self::Stopping,
+        Self::Changed,
     ];
     /// The four outcomes, in the order from good to bad.
     pub const OUTCOMES: [&str; 4] = ["answer", "error", "failed", "refused"];
@@ -127,6 +130,7 @@ impl CallEnd {
             Self::HostBusy => ("refused", Some("host_busy")),
             Self::NoInstance => ("refused", Some("no_instance")),
             Self::Stopping => ("refused", Some("stopping")),
+            Self::Changed => ("refused", Some("changed")),
         }
     }
 

@@ -127,6 +127,8 @@ pub struct Config {
     pub engine: EngineName,
     /// What it may reach.
     pub network: NetworkPolicy,
+    /// Whether its instances may be copies of one whose Init is over (Lambda's SnapStart): what Init made, they share.
+    pub snap_start: bool,
     /// Stored and echoed, without effect yet.
     pub inert: InertSettings,
 }
@@ -274,6 +276,7 @@ mod tests {
             environment: Environment::default(),
             engine: EngineName::DOCKER,
             network: NetworkPolicy::None,
+            snap_start: false,
             inert: InertSettings::new(),
         };
         assert_eq!(config.validate(), Ok(()));

@@ -24,7 +24,7 @@ pub use log::{LogEvent, LogLine, LogLines, LogSource};
 pub use problem::{PROBLEM_TYPE, Problem};
 pub use run::{
     BadRunFrame, DEFAULT_RUN_OUTPUT, MAX_RUN_FRAME, MAX_RUN_OUTPUT, MAX_RUN_OUTPUT_JSON,
-    RUN_FRAME_HEADER, RUN_TYPE, RunEnd, RunFrame, RunOutcome, RunResult, RunSpec,
+    NOT_THE_PROGRAM, RUN_FRAME_HEADER, RUN_TYPE, RunEnd, RunFrame, RunOutcome, RunResult, RunSpec,
 };
 pub use since::Since;
 pub use spec::{CodeSpec, FunctionSpec};

@@ -136,6 +136,18 @@ impl Slots {
     pub(crate) fn give_back(&mut self, slot: Slot) {
         self.taken.remove(&slot.0);
     }
+
+    /// How many are taken, and the number of the one that was given last.
+    #[cfg(test)]
+    pub(crate) fn counts(&self) -> (usize, u16) {
+        (self.taken.len(), self.latest)
+    }
+
+    /// Has the first slot given next, as after all others.
+    #[cfg(test)]
+    pub(crate) fn wrap(&mut self) {
+        self.latest = LAST;
+    }
 }
 
 #[cfg(test)]

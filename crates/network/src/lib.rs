@@ -9,6 +9,7 @@ mod destination;
 mod error;
 mod forwarder;
 mod link;
+mod looks;
 mod message;
 mod names;
 mod namespace;

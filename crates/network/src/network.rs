@@ -5,7 +5,11 @@ use std::{
     time::Instant,
 };
 
-use tokio::{sync::mpsc::UnboundedSender, task::block_in_place};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex as AsyncMutex, mpsc::UnboundedSender},
+    task::block_in_place,
+};
 use warren_model::{NetworkPolicy, ServerId, chain};
 
 use crate::{
@@ -13,7 +17,7 @@ use crate::{
     address::{GATEWAY_V4, Policy},
     allowed::Allowed,
     destination::{self, Destination, MACHINE, Place},
-    program,
+    namespace, program,
     refusals::Refused,
     resolver::Sources,
     router::{Lease, Router},
@@ -41,16 +45,45 @@ enum State {
     Unusable(String),
 }
 
-/// A sandbox's link to the router. Dropping it takes nothing away: [`Attachment::remove`] does.
+/// A sandbox's link to the router. [`remove`](Self::remove) takes it away; so does dropping it, in the background.
 pub struct Attachment {
     router: Arc<Router>,
-    lease: Lease,
+    lease: Arc<Lease>,
+    /// Whether it was taken away; held while it is.
+    removed: AsyncMutex<bool>,
 }
 
 impl Attachment {
-    /// Takes the link away, if it did not go with its sandbox.
+    /// Tells now of what the sandbox was refused until now, which else takes some seconds.
+    pub async fn tell_refusals(&self) {
+        self.router.tell_refusals().await;
+    }
+
+    /// Takes the link away, if it did not go with its sandbox. Repeating does nothing: its address may be another sandbox's by then.
     pub async fn remove(&self) -> Result<(), NetworkError> {
-        self.router.detach(&self.lease).await
+        let mut removed = self.removed.lock().await;
+        if !*removed {
+            self.router.detach(&self.lease).await?;
+            *removed = true;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Attachment {
+    fn drop(&mut self) {
+        if *self.removed.get_mut() {
+            return;
+        }
+        // Without a runtime the server ends, and its network with it.
+        if let Ok(runtime) = Handle::try_current() {
+            let (router, lease) = (Arc::clone(&self.router), Arc::clone(&self.lease));
+            runtime.spawn(async move {
+                if let Err(error) = router.detach(&lease).await {
+                    tracing::warn!(error = chain(&error), "a link that nobody uses is left");
+                }
+            });
+        }
     }
 }
 
@@ -237,10 +270,21 @@ impl Network {
                 Allowed::read(named).map_err(NetworkError::Refused)?,
             ),
         };
-        let lease = router.attach(pid, policy, Arc::new(allowed), refused);
-        let lease = lease.await?;
+        let sandbox = namespace::of_process(pid)?;
+        // To its end, even if nobody waits for it any more: half of it could not be taken back.
+        let attached = tokio::spawn(async move {
+            let lease = router
+                .attach(sandbox, policy, Arc::new(allowed), refused)
+                .await?;
+            Ok(Attachment {
+                router,
+                lease: Arc::new(lease),
+                removed: AsyncMutex::default(),
+            })
+        });
+        let attachment = attached.await.unwrap_or(Err(NetworkError::Closed))?;
         tracing::debug!(pid, elapsed = ?begin.elapsed(), "a sandbox got its link");
-        Ok(Some(Attachment { router, lease }))
+        Ok(Some(attachment))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -255,6 +299,10 @@ fn is_own(address: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
@@ -269,5 +317,66 @@ mod tests {
         assert_eq!(network.default_policy(), NetworkPolicy::None);
         let allow = NetworkPolicy::Allow(vec!["10.0.0.1:1".to_owned()]);
         assert!(network.admit(&allow).unwrap_err().contains("lacks nft"));
+    }
+
+    /// A process in a network namespace of its own, until it is dropped.
+    struct Sandbox(std::process::Child);
+
+    impl Sandbox {
+        async fn start() -> Self {
+            let command = ["--net", "sleep", "60"];
+            let child = std::process::Command::new("unshare").args(command).spawn();
+            let sandbox = Self(child.unwrap());
+            while namespace::of_process(sandbox.0.id()).is_err() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            sandbox
+        }
+    }
+
+    impl Drop for Sandbox {
+        fn drop(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_link_is_taken_away_once_and_by_itself_if_nobody_has_it() {
+        let network = Network::new(ServerId::random(), Vec::new());
+        if let Err(error) = network.start().await {
+            println!("SKIPPED: no network here: {}", chain(&error));
+            return;
+        }
+        let router = match &*network.state() {
+            State::Up(router) => Arc::clone(router),
+            State::Down | State::Unusable(_) => panic!("it is up"),
+        };
+        let settled = async || {
+            while router.slots().counts() != (0, 1) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let (one, other) = (Sandbox::start().await, Sandbox::start().await);
+        let (refused, _told) = tokio::sync::mpsc::unbounded_channel();
+        let attach = |sandbox: &Sandbox| {
+            network.attach(&NetworkPolicy::Internet, sandbox.0.id(), refused.clone())
+        };
+        // Whoever asked goes away.
+        assert!(timeout(Duration::ZERO, attach(&one)).await.is_err());
+        settled().await;
+        // The address that was given back is the other's by now.
+        router.slots().wrap();
+        let first = attach(&one).await.unwrap().unwrap();
+        first.remove().await.unwrap();
+        router.slots().wrap();
+        let second = attach(&other).await.unwrap().unwrap();
+        first.remove().await.unwrap();
+        drop(first);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(router.slots().counts(), (1, 1));
+        drop(second);
+        settled().await;
+        block_in_place(|| network.remove()).unwrap();
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     address::{Policy, Slot, Slots},
     allowed::Allowed,
     forwarder, link,
+    looks::Looks,
     names::Names,
     namespace,
     neighbours::Neighbours,
@@ -71,6 +72,9 @@ pub(crate) struct Router {
     /// Of sandboxes with the policy `allow`, by address.
     names: Mutex<HashMap<IpAddr, Arc<Names>>>,
     refusals: Refusals,
+    /// Whether the kernel notes what the rules refuse.
+    notes: AtomicBool,
+    looks: Looks,
     /// Of connections to the machine.
     machine: Arc<Shares>,
     /// Whether it is closed; held while the host's table is looked after, so that it is not made anew after its removal.
@@ -111,6 +115,8 @@ impl Router {
             tasks: Mutex::default(),
             names: Mutex::default(),
             refusals: Refusals::default(),
+            notes: AtomicBool::new(false),
+            looks: Looks::default(),
             machine: forwarder::shares(),
             closed: Mutex::default(),
         });
@@ -133,6 +139,7 @@ impl Router {
             })
             .await?;
         let (sockets, notes) = sockets;
+        router.notes.store(notes, Ordering::Relaxed);
         let child = up(&router, folder).await?;
         let serving = sockets
             .serve(Arc::new(sources), Arc::downgrade(&router))
@@ -142,7 +149,7 @@ impl Router {
         router.tasks().extend([
             tokio::spawn(keep_uplink(weak.clone(), folder.to_owned(), child)),
             tokio::spawn(keep_neighbours(weak.clone(), neighbours, server.clone())),
-            tokio::spawn(tell_refusals(weak, notes)),
+            tokio::spawn(tell_refusals(weak)),
         ]);
         Ok(router)
     }
@@ -166,15 +173,14 @@ impl Router {
         namespace::remove(folder)
     }
 
-    /// Gives a sandbox a link, and what it may reach over it.
+    /// Gives a sandbox, by its network namespace, a link, and what it may reach over it.
     pub(crate) async fn attach(
         &self,
-        pid: u32,
+        sandbox: File,
         policy: Policy,
         allowed: Arc<Allowed>,
         refused: UnboundedSender<Refused>,
     ) -> Result<Lease, NetworkError> {
-        let sandbox = namespace::of_process(pid)?;
         let slot = self.slots().take(policy)?;
         let lease = Lease {
             slot,
@@ -273,6 +279,22 @@ impl Router {
         self.refusals.tell(sandbox, Refused::Name(name.to_owned()));
     }
 
+    /// Tells of all that the rules have noted until now, of every sandbox. Some milliseconds, however many ask for it at one time.
+    pub(crate) async fn tell_refusals(&self) {
+        if !self.notes.load(Ordering::Relaxed) {
+            return;
+        }
+        let look = async {
+            for set in refusals::sets() {
+                match self.run(move |_| listed(set)).await {
+                    Ok(said) => self.refusals.tell_all(refusals::read(&said)),
+                    Err(error) => tracing::warn!(%error, set, "what was refused could not be read"),
+                }
+            }
+        };
+        self.looks.after_now(look).await;
+    }
+
     /// Changes the router's rules, all of it or nothing; nothing if they are for a sandbox that is closed meanwhile.
     pub(crate) async fn change_rules(
         &self,
@@ -303,7 +325,7 @@ impl Router {
         told.await.map_err(|_| NetworkError::Closed)?
     }
 
-    fn slots(&self) -> MutexGuard<'_, Slots> {
+    pub(crate) fn slots(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock().unwrap_or_else(|e| e.into_inner())
     }
 
@@ -421,7 +443,7 @@ async fn keep_neighbours(router: std::sync::Weak<Router>, mut known: Neighbours,
 }
 
 /// Tells of what the rules noted, and lets go of those whose sandboxes are gone.
-async fn tell_refusals(router: std::sync::Weak<Router>, notes: bool) {
+async fn tell_refusals(router: std::sync::Weak<Router>) {
     loop {
         sleep(REFUSALS_LOOK).await;
         let Some(router) = router.upgrade() else {
@@ -432,15 +454,7 @@ async fn tell_refusals(router: std::sync::Weak<Router>, notes: bool) {
         }
         // What these were refused is noted by now.
         let leaving = router.refusals.leaving();
-        if notes {
-            let look = |set| router.run(move |_| listed(set));
-            for set in refusals::sets() {
-                match look(*set).await {
-                    Ok(said) => router.refusals.tell_all(refusals::read(&said)),
-                    Err(error) => tracing::warn!(%error, set, "what was refused could not be read"),
-                }
-            }
-        }
+        router.tell_refusals().await;
         router.refusals.forget(&leaving);
     }
 }

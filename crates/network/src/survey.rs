@@ -84,6 +84,9 @@ pub fn survey() -> Result<Vec<Traces>, NetworkError> {
     Ok(found)
 }
 
+/// Of the engines: language trees, and who has which user ids.
+const OTHERS: [&str; 2] = ["trees", "ids"];
+
 fn folders() -> Result<Vec<(String, PathBuf)>, NetworkError> {
     let entries = match fs::read_dir(RUN) {
         Ok(entries) => entries,
@@ -94,7 +97,9 @@ fn folders() -> Result<Vec<(String, PathBuf)>, NetworkError> {
     for entry in entries {
         let entry = entry.map_err(NetworkError::host("read the folder", RUN))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        folders.push((name, entry.path()));
+        if !OTHERS.contains(&name.as_str()) {
+            folders.push((name, entry.path()));
+        }
     }
     Ok(folders)
 }
@@ -174,6 +179,16 @@ mod tests {
     fn only_our_tables_are_ours() {
         let listed = "table inet filter\ntable inet warren_0a1b\ntable inet warrenty\n";
         assert_eq!(tables(listed), ["warren_0a1b"]);
+    }
+
+    #[test]
+    fn folders_of_the_engines_are_no_routers() {
+        let found = folders().unwrap();
+        assert!(
+            found
+                .iter()
+                .all(|(name, _)| !OTHERS.contains(&name.as_str()))
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use tokio::task;
 
 use crate::archive::{CopyError, Inflater};
 use crate::native::{self, Natives};
+use crate::shown::printable;
 use crate::{Limits, PackageError, Target};
 pub(crate) use largest::megabytes;
 pub use plan::oversize;
@@ -27,7 +28,32 @@ pub struct Checked {
 
 /// Checks a whole zip in memory: structure, names, kinds, limits, the content of every entry, and whether `target` can load what is native in it.
 pub async fn check(zip: Bytes, limits: Limits, target: Target) -> Result<Checked, PackageError> {
-    match task::spawn_blocking(move || check_now(&zip, &limits, Some(&target))).await {
+    blocking(move || check_now(&zip, &limits, Some(&target))).await
+}
+
+/// The same for code of which one file is run: it must be there.
+pub async fn check_script(
+    zip: Bytes,
+    limits: Limits,
+    target: Target,
+    entry: String,
+) -> Result<Checked, PackageError> {
+    blocking(move || {
+        let plan = Plan::read(&zip, &limits)?;
+        match plan.has_file(&entry) {
+            true => look(&plan, Some(&target)),
+            false => Err(PackageError::NoEntry {
+                entry: printable(&entry),
+            }),
+        }
+    })
+    .await
+}
+
+async fn blocking(
+    work: impl FnOnce() -> Result<Checked, PackageError> + Send + 'static,
+) -> Result<Checked, PackageError> {
+    match task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
@@ -39,7 +65,11 @@ pub(crate) fn check_now(
     limits: &Limits,
     target: Option<&Target>,
 ) -> Result<Checked, PackageError> {
-    let plan = Plan::read(zip, limits)?;
+    look(&Plan::read(zip, limits)?, target)
+}
+
+/// Looks at what the entries hold.
+fn look(plan: &Plan<'_>, target: Option<&Target>) -> Result<Checked, PackageError> {
     let mut natives = target.map(Natives::new);
     let mut inflater = Inflater::new();
     for entry in &plan.entries {

@@ -159,6 +159,12 @@ pub enum PackageError {
         /// What was found.
         problem: String,
     },
+    /// The file that is to be run is not among the code.
+    #[error("The code has no file '{entry}'. Name one that it has.")]
+    NoEntry {
+        /// The file's name, made printable.
+        entry: String,
+    },
     /// Code for another machine, system or language version.
     #[error(transparent)]
     Native(#[from] Box<NativeFault>),

@@ -19,7 +19,7 @@ mod unpacked;
 mod raw;
 
 pub use blobs::{BlobError, BlobStore, FileBlobs};
-pub use check::{Checked, check, oversize};
+pub use check::{Checked, check, check_script, oversize};
 pub use error::{NameFault, PackageError};
 pub use limits::Limits;
 pub use native::{NativeFault, accelerators};

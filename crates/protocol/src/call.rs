@@ -1,6 +1,6 @@
 //! ```text
 //!             STANDBY            init()
-//!  Booting -------------> Waiting -------> Starting              (a runtime that is started ahead)
+//!  Booting -------------> Waiting -------> Starting              (a runtime that is started ahead; one that was restored begins in Waiting)
 //!
 //!             READY            begin()              RESPONSE without END
 //!  Starting ---------> Idle ------------> Called ------------------------> Answering --+
@@ -81,6 +81,14 @@ impl CallStream {
     pub fn ahead() -> Self {
         Self {
             state: State::Booting,
+            call: 0,
+        }
+    }
+
+    /// A stream whose runtime was restored, and waits for INIT.
+    pub fn restored() -> Self {
+        Self {
+            state: State::Waiting,
             call: 0,
         }
     }

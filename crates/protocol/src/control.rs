@@ -59,6 +59,8 @@ pub enum ControlCommand {
     Kill,
     /// Set or clear the deadline.
     Deadline(Deadline),
+    /// Close all streams and the socket, and begin again with the next start file: a checkpoint is taken meanwhile.
+    Suspend,
 }
 
 impl ControlCommand {
@@ -72,6 +74,7 @@ impl ControlCommand {
             FrameKind::Ping => empty(&frame, Self::Ping),
             FrameKind::Kill => empty(&frame, Self::Kill),
             FrameKind::Deadline => Ok(Self::Deadline(parse_json(frame.kind, &frame.payload)?)),
+            FrameKind::Suspend => empty(&frame, Self::Suspend),
             kind => Err(ProtocolError::Unexpected {
                 kind,
                 state: "reading commands of the control stream",

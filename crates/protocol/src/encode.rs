@@ -31,7 +31,7 @@ pub fn encode_frame(out: &mut Vec<u8>, header: Header, payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Appends a frame without payload: PING, PONG, KILL, READY, STANDBY.
+/// Appends a frame without payload: PING, PONG, KILL, SUSPEND, READY, STANDBY.
 pub fn encode_empty(out: &mut Vec<u8>, kind: FrameKind) {
     encode_header(out, Header::new(kind, 0));
 }

@@ -35,6 +35,8 @@ pub enum FrameKind {
     Kill = 0x40,
     /// Sets or clears the time at which the agent kills the runtime by itself.
     Deadline = 0x42,
+    /// Tells the agent to close its streams and to wait for another start file.
+    Suspend = 0x43,
     /// Init is over.
     Ready = 0x50,
     /// Init has failed.
@@ -67,6 +69,7 @@ impl FrameKind {
             0x31 => Self::Pong,
             0x40 => Self::Kill,
             0x42 => Self::Deadline,
+            0x43 => Self::Suspend,
             0x50 => Self::Ready,
             0x51 => Self::InitError,
             0x52 => Self::Standby,
@@ -104,6 +107,7 @@ impl fmt::Display for FrameKind {
             Self::Pong => "PONG",
             Self::Kill => "KILL",
             Self::Deadline => "DEADLINE",
+            Self::Suspend => "SUSPEND",
             Self::Ready => "READY",
             Self::InitError => "INIT_ERROR",
             Self::Standby => "STANDBY",

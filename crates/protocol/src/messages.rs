@@ -212,9 +212,12 @@ pub struct Claim {
     pub open_files: u64,
     /// RLIMIT_NPROC; unlimited if absent (the engine's own limit holds).
     pub processes: Option<u64>,
+    /// Whether a checkpoint of the runtime is taken once its Init is over: it says READY then, lets its call stream go, and is given another after a restore.
+    #[serde(default)]
+    pub snapshot: bool,
 }
 
-/// Whose a runtime that was started ahead becomes.
+/// Whose a runtime that was started ahead becomes, or what has changed for one that was restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Init {
     /// The whole environment: all that it was started with but [`STANDBY_VARIABLE`], or another value for it.

@@ -152,6 +152,7 @@ fn claim_reads_as_specified() {
         gid: 990,
         open_files: 1024,
         processes: None,
+        snapshot: false,
     };
     assert_eq!(*claim, expected);
     let mut bytes = Vec::new();

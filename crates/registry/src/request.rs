@@ -71,6 +71,7 @@ pub struct ConfigPatch {
     /// A tag `warren:engine`, if there is one, follows.
     pub engine: Option<EngineName>,
     pub network: Option<NetworkPolicy>,
+    pub snap_start: Option<bool>,
     /// Replaces the settings of these names; others stay.
     pub inert: Option<InertSettings>,
 }
@@ -93,6 +94,7 @@ impl ConfigPatch {
         set(&mut config.environment, self.environment);
         set(&mut config.engine, self.engine);
         set(&mut config.network, self.network);
+        set(&mut config.snap_start, self.snap_start);
         config.inert.extend(self.inert.into_iter().flatten());
     }
 }

@@ -20,6 +20,10 @@ use crate::recipe::Recipe;
 /// The agent: a static program that is PID 1 in every sandbox.
 pub static AGENT: &[u8] = include_bytes!(env!("WARREN_AGENT"));
 
+/// Gives Node.js new entropy when it is loaded (`addon/reseed.rs`); beside the bootstrap that loads it.
+static RESEED: &[u8] = include_bytes!(env!("WARREN_RESEED"));
+const RESEED_PLACE: (&str, &str) = ("nodejs", "warren_runtime/reseed.node");
+
 /// The kit could not be laid out.
 #[derive(Debug, thiserror::Error)]
 pub enum KitError {
@@ -44,7 +48,16 @@ impl Kit {
         let mut recipes = BTreeSet::new();
         for recipe in catalogue.recipes() {
             if let Some(bootstrap) = catalogue.bootstrap_files(recipe) {
-                files.add_under(&format!("runtime/{}", recipe.id), &bootstrap);
+                let folder = format!("runtime/{}", recipe.id);
+                files.add_under(&folder, &bootstrap);
+                let (family, place) = RESEED_PLACE;
+                if recipe.family == family {
+                    files.add(
+                        &Path::new(&folder).join(place),
+                        Cow::Borrowed(RESEED),
+                        false,
+                    );
+                }
                 recipes.insert(recipe.id.clone());
             }
         }

@@ -173,6 +173,8 @@ pub struct Recipe {
     pub example_handler: String,
     /// How scripts are run on it, if they can be.
     pub script: Option<Script>,
+    /// Whether the runtime sizes itself by the memory that it finds when its process starts, so that more of it later is of no use.
+    pub sized_by_memory: bool,
     /// Added to the environment that Lambda sets.
     pub environment: BTreeMap<String, String>,
     /// The root file system.
@@ -200,6 +202,8 @@ struct RecipeToml {
     bootstrap: Option<String>,
     example_handler: String,
     script: Option<Script>,
+    #[serde(default)]
+    sized_by_memory: bool,
     #[serde(default)]
     environment: BTreeMap<String, String>,
     tree: TreeSpec,
@@ -258,6 +262,7 @@ impl Recipe {
             }),
             example_handler: raw.example_handler,
             script: raw.script,
+            sized_by_memory: raw.sized_by_memory,
             environment: raw.environment,
             tree: raw.tree,
             origin,

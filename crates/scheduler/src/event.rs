@@ -3,11 +3,19 @@ use crate::{CallId, FunctionKey, Instance, PoolKey};
 /// What happened. An event that doesn't fit the state of its instance is ignored and counted ([`Snapshot::ignored`](crate::Snapshot::ignored)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// A call wants to run. Answered by exactly one [`Action::Run`] or [`Action::Refuse`], now or after a later event.
+    /// A call wants to run. Answered by exactly one [`Action::Run`] or [`Action::Refuse`], now or after a later event, unless it is
+    /// [withdrawn](Event::Withdrawn) before.
     Arrive {
         /// The call.
         call: CallId,
         /// Where it wants to run.
+        pool: PoolKey,
+    },
+    /// Whoever waits for a call that has no instance yet gave up: it is forgotten, and answered no more.
+    Withdrawn {
+        /// The call.
+        call: CallId,
+        /// Where it waits.
         pool: PoolKey,
     },
     /// An instance that was asked for is ready for calls.

@@ -7,6 +7,7 @@ mod keys;
 mod limits;
 mod mean;
 mod pool;
+mod restores;
 mod scheduler;
 mod settings;
 mod snapshot;
@@ -14,7 +15,8 @@ mod stems;
 
 pub use event::{Action, Event, Refusal};
 pub use keys::{CallId, FunctionKey, Instance, Moment, PoolKey};
+pub use restores::{Origin, Restores};
 pub use scheduler::Scheduler;
 pub use settings::{PoolSpec, Settings};
 pub use snapshot::{PoolSnapshot, Snapshot};
-pub use stems::{StemAction, StemId, StemSettings, Stems};
+pub use stems::{OnEngine, StemAction, StemId, StemSettings, Stems};

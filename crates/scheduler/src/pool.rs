@@ -80,6 +80,12 @@ impl Pool {
         self.queue.pop_front().map(|waiting| waiting.call)
     }
 
+    /// Takes a call out wherever it stands; whether it was there.
+    pub(crate) fn withdraw(&mut self, call: CallId) -> bool {
+        let place = self.queue.iter().position(|waiting| waiting.call == call);
+        place.is_some_and(|place| self.queue.remove(place).is_some())
+    }
+
     /// A call that has waited too long without a start under way for it.
     pub(crate) fn dequeue_late(&mut self, longest: Duration, now: Moment) -> Option<CallId> {
         let place = self.covered();

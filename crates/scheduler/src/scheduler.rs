@@ -14,7 +14,7 @@ mod wake;
 
 /// The scheduler of one host.
 ///
-/// Every accepted call gets exactly one [`Action::Run`] or [`Action::Refuse`], as long as the driver answers each [`Action::Start`], [`Action::Run`] and
+/// Every accepted call that is not withdrawn gets exactly one [`Action::Run`] or [`Action::Refuse`], as long as the driver answers each [`Action::Start`], [`Action::Run`] and
 /// [`Action::Stop`] with its event and sends [`Event::Tick`] at [`Self::next_wake`].
 #[derive(Debug)]
 pub struct Scheduler {
@@ -92,6 +92,7 @@ impl Scheduler {
         self.now = self.now.max(now);
         match event {
             Event::Arrive { call, pool } => self.arrive(call, pool, actions),
+            Event::Withdrawn { call, pool } => self.withdrawn(call, pool, actions),
             Event::Started { instance } => self.started(instance, actions),
             Event::StartFailed { instance } => self.start_failed(instance, actions),
             Event::Finished {
@@ -186,6 +187,22 @@ impl Scheduler {
         if wants_start {
             self.plan(actions);
         }
+    }
+
+    fn withdrawn(&mut self, call: CallId, key: PoolKey, actions: &mut Vec<Action>) {
+        let Some(pool) = self.pools.get_mut(&key) else {
+            self.ignored += 1;
+            return;
+        };
+        if !pool.withdraw(call) {
+            self.ignored += 1;
+            return;
+        }
+        self.waiting.left(key, pool);
+        self.limits.release(pool.spec.function);
+        self.forget_if_over(key);
+        // Others may have waited behind it for room.
+        self.plan(actions);
     }
 
     fn started(&mut self, instance: Instance, actions: &mut Vec<Action>) {

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use warren_model::EngineName;
+
 use crate::Moment;
 
 /// After so long without another, a taken stem counts half.
@@ -17,6 +19,14 @@ const MOST: usize = 8;
 /// Pause after a failed start; doubled with each that follows, up to the longest.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A stem that has lived for so long proves that its kind can, as one does that is taken.
+const PROVEN: Duration = Duration::from_secs(60);
+
+/// What kinds have to tell of themselves.
+pub trait OnEngine {
+    /// What starts stems of this kind: starts on one engine don't wait for those of another.
+    fn engine(&self) -> EngineName;
+}
 
 /// One stem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +56,7 @@ pub struct StemSettings {
     pub budget: u64,
     /// Bytes that a stem is taken to hold before one of its kind was measured.
     pub guess: u64,
-    /// Stems that may start at the same time.
+    /// Stems that may start at the same time, per engine.
     pub starts: usize,
 }
 
@@ -66,7 +76,7 @@ struct Kind {
     at: Moment,
     /// The most that a stem of it was seen to hold.
     bytes: Option<u64>,
-    /// Starts that failed since the last that did not.
+    /// Starts that failed and stems that ended by themselves, since one was taken or has lived long enough.
     failures: u32,
     /// No start before.
     not_before: Moment,
@@ -75,7 +85,8 @@ struct Kind {
 #[derive(Debug)]
 struct Stem<K> {
     kind: K,
-    ready: bool,
+    /// None while it starts.
+    ready: Option<Moment>,
 }
 
 impl Kind {
@@ -95,7 +106,7 @@ fn seconds(moment: Moment) -> f64 {
     moment.0 as f64 / 1e6
 }
 
-impl<K: Clone + Ord> Stems<K> {
+impl<K: OnEngine + Clone + Ord> Stems<K> {
     /// No kinds, no stems.
     pub fn new(settings: StemSettings) -> Self {
         Self {
@@ -116,21 +127,25 @@ impl<K: Clone + Ord> Stems<K> {
 
     /// A function needs one: gives the oldest that is ready, and it is not in the pool any more. None: there is none, which counts as well.
     pub fn take(&mut self, kind: &K, now: Moment) -> Option<StemId> {
-        if let Some(known) = self.kinds.get_mut(kind) {
-            known.taken = known.taken_lately(now) + 1.0;
-            known.at = now;
-        }
         let found = self
             .stems
             .iter()
-            .find(|(_, stem)| stem.ready && stem.kind == *kind);
-        let stem = *found?.0;
-        self.stems.remove(&stem);
-        Some(stem)
+            .find(|(_, stem)| stem.ready.is_some() && stem.kind == *kind);
+        let found = found.map(|(stem, _)| *stem);
+        if let Some(known) = self.kinds.get_mut(kind) {
+            known.taken = known.taken_lately(now) + 1.0;
+            known.at = now;
+            if found.is_some() {
+                known.failures = 0;
+            }
+        }
+        self.stems.remove(&found?);
+        found
     }
 
-    /// A start has succeeded; the stem holds this much memory. Whether it is still wanted: if not it is to be ended, and is not in the pool.
-    pub fn started(&mut self, stem: StemId, bytes: u64) -> bool {
+    /// A start has succeeded; the stem holds this much memory, if that is known. Whether it is still wanted: if not it is to be ended, and is not in the
+    /// pool.
+    pub fn started(&mut self, stem: StemId, bytes: Option<u64>, now: Moment) -> bool {
         let Some(found) = self.stems.get_mut(&stem) else {
             return false;
         };
@@ -138,9 +153,8 @@ impl<K: Clone + Ord> Stems<K> {
             self.stems.remove(&stem);
             return false;
         };
-        found.ready = true;
-        kind.bytes = Some(kind.bytes.unwrap_or(0).max(bytes));
-        kind.failures = 0;
+        found.ready = Some(now);
+        kind.bytes = kind.bytes.max(bytes);
         true
     }
 
@@ -156,7 +170,7 @@ impl<K: Clone + Ord> Stems<K> {
         }
     }
 
-    /// A stem that was ready has ended by itself; as a failed start, so that kinds whose stems die are not started without end.
+    /// A stem that was ready has ended by itself; as a failed start, so that kinds whose stems die are tried less and less.
     pub fn lost(&mut self, stem: StemId, now: Moment) {
         self.failed(stem, now);
     }
@@ -165,12 +179,13 @@ impl<K: Clone + Ord> Stems<K> {
     pub fn clear(&mut self) -> Vec<StemId> {
         self.kinds.clear();
         let all = std::mem::take(&mut self.stems);
-        let ready = all.into_iter().filter(|(_, stem)| stem.ready);
+        let ready = all.into_iter().filter(|(_, stem)| stem.ready.is_some());
         ready.map(|(stem, _)| stem).collect()
     }
 
     /// What to do now. Gives when to ask again if nothing happens before.
     pub fn plan(&mut self, now: Moment, actions: &mut Vec<StemAction<K>>) -> Option<Moment> {
+        self.forgive(now);
         let shares = self.shares(now);
         self.stop_surplus(&shares, actions);
         let mut wake = None;
@@ -182,7 +197,7 @@ impl<K: Clone + Ord> Stems<K> {
                     wake = Some(earliest);
                     break;
                 }
-                if self.starting() >= self.settings.starts {
+                if self.starting_on(kind.engine()) >= self.settings.starts {
                     break;
                 }
                 self.last += 1;
@@ -192,7 +207,7 @@ impl<K: Clone + Ord> Stems<K> {
                     stem,
                     Stem {
                         kind: kind.clone(),
-                        ready: false,
+                        ready: None,
                     },
                 );
                 actions.push(StemAction::Start { stem, kind });
@@ -205,6 +220,17 @@ impl<K: Clone + Ord> Stems<K> {
             (Some(wake), true) => Some(wake.min(soon)),
             (wake, false) => wake,
             (None, true) => Some(soon),
+        }
+    }
+
+    /// Forgets the failures of kinds that have proved since that they can live.
+    fn forgive(&mut self, now: Moment) {
+        for stem in self.stems.values() {
+            if stem.ready.is_some_and(|since| since.plus(PROVEN) <= now)
+                && let Some(kind) = self.kinds.get_mut(&stem.kind)
+            {
+                kind.failures = 0;
+            }
         }
     }
 
@@ -236,7 +262,7 @@ impl<K: Clone + Ord> Stems<K> {
             let kept = kept.entry(&found.kind).or_default();
             *kept += 1;
             // One that starts is told when it has started.
-            if *kept > shares.get(&found.kind).copied().unwrap_or(0) && found.ready {
+            if *kept > shares.get(&found.kind).copied().unwrap_or(0) && found.ready.is_some() {
                 surplus.push(*stem);
             }
         }
@@ -253,13 +279,19 @@ impl<K: Clone + Ord> Stems<K> {
             .count()
     }
 
-    fn starting(&self) -> usize {
-        self.stems.values().filter(|stem| !stem.ready).count()
+    fn starting_on(&self, engine: EngineName) -> usize {
+        self.stems
+            .values()
+            .filter(|stem| stem.ready.is_none() && stem.kind.engine() == engine)
+            .count()
     }
 
     /// Stems that are ready.
     pub fn ready(&self) -> usize {
-        self.stems.len() - self.starting()
+        self.stems
+            .values()
+            .filter(|stem| stem.ready.is_some())
+            .count()
     }
 }
 

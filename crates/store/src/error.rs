@@ -40,6 +40,8 @@ pub enum StoreError {
     Refused {
         /// What is wrong, in words that hold nothing secret, and the next step.
         problem: String,
+        /// Whether it is a value of the change that it can't take: the same change without it may succeed.
+        value: bool,
         /// The database's own words.
         #[source]
         source: Box<dyn Error + Send + Sync>,
@@ -79,6 +81,7 @@ impl From<sqlx::Error> for StoreError {
         match code.as_deref().and_then(refusal) {
             Some(problem) => Self::Refused {
                 problem: problem.to_owned(),
+                value: matches!(code.as_deref().and_then(class), Some("22" | "23")),
                 source: words(error),
             },
             None => Self::Unavailable(Box::new(error)),
@@ -111,19 +114,20 @@ fn refusal(code: &str) -> Option<&'static str> {
         }
         "3D000" => "there is no database of this name on that server: make it with createdb",
         "8" => "the database's file can't be written: make it writable for this user",
-        _ => match code.get(..2)? {
-            "28" if code.len() == 5 => {
+        _ => match class(code)? {
+            "28" => {
                 "the database refuses the login: look at user and password, and at the server's pg_hba.conf"
             }
-            "23" if code.len() == 5 => {
-                "a rule of the database's tables forbids the change: Warren's log says which"
-            }
-            "22" if code.len() == 5 => {
-                "the database can't hold a value of the change: Warren's log says which"
-            }
+            "23" => "a rule of the database's tables forbids the change: Warren's log says which",
+            "22" => "the database can't hold a value of the change: Warren's log says which",
             _ => return None,
         },
     })
+}
+
+/// PostgreSQL's class of a code; SQLite has none.
+fn class(code: &str) -> Option<&str> {
+    code.get(..2).filter(|_| code.len() == 5)
 }
 
 /// Whether the database undid the change for the sake of another one, so that the same may succeed at once.

@@ -19,6 +19,8 @@ mod tables;
 pub use error::StoreError;
 pub use postgres::{Address, Expected, PostgresStore};
 pub use record::{Contents, Damaged, Glance, Record};
-pub use records::{CallFilter, PlacedCall, PostgresRecords, RecordStore, SqliteRecords, place};
+pub use records::{
+    CallFilter, Counted, PlacedCall, PostgresRecords, RecordStore, SqliteRecords, place,
+};
 pub use sqlite::SqliteStore;
 pub use store::{Sighting, Standing, Store};

@@ -13,6 +13,7 @@ pub(crate) fn refusal(migrations: &Migrator, error: MigrateError) -> StoreError 
             problem: format!(
                 "the database was made by another build of Warren (its migration {found} differs): use that one, or an empty database"
             ),
+            value: false,
             source: Box::new(error),
         },
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),

@@ -49,6 +49,15 @@ pub struct CallFilter {
     pub limit: u32,
 }
 
+/// A step of counting records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// How many it counted.
+    pub number: u64,
+    /// The place of the earliest of them; none if there was none.
+    pub from: Option<i64>,
+}
+
 /// A place for records. Only one process writes to it.
 #[async_trait]
 pub trait RecordStore: Send + Sync {
@@ -58,14 +67,14 @@ pub trait RecordStore: Send + Sync {
     /// The latest records that the filter lets pass, latest first.
     async fn find(&self, filter: &CallFilter) -> Result<Vec<PlacedCall>, StoreError>;
 
-    /// How many there are; reads all of them.
-    async fn count(&self) -> Result<u64, StoreError>;
+    /// Counts the latest of those before this place, so many at most.
+    async fn count_before(&self, place: i64, most: u32) -> Result<Counted, StoreError>;
 
     /// Removes the oldest of those before this place, so many at most, and gives how many these were.
     async fn remove_before(&self, place: i64, most: u32) -> Result<u64, StoreError>;
 
-    /// Removes what no record refers to any more; reads all of them.
-    async fn sweep(&self) -> Result<u64, StoreError>;
+    /// Removes what only removed records referred to, so many at most, and gives how many these were.
+    async fn sweep(&self, most: u32) -> Result<u64, StoreError>;
 
     /// Lets go of the database.
     async fn close(&self);

@@ -52,6 +52,7 @@ row! {
         environment: String,
         engine: String,
         network: String,
+        snap_start: i64,
         inert: String,
         code_digest: String,
         code_size: i64,
@@ -130,6 +131,7 @@ impl VersionRow {
             environment: json("environment", serde_json::to_string(&config.environment))?,
             engine: config.engine.to_string(),
             network: config.network.to_string(),
+            snap_start: config.snap_start.into(),
             inert: json("inert", serde_json::to_string(&config.inert))?,
             code_digest: version.code.digest.to_string(),
             code_size: i64::try_from(version.code.size)
@@ -169,6 +171,7 @@ impl VersionRow {
                 environment: at.json("environment", &self.environment)?,
                 engine: at.parse("engine", &self.engine)?,
                 network: at.parse("network", &self.network)?,
+                snap_start: self.snap_start != 0,
                 inert: at.json("inert", &self.inert)?,
             },
             code: Code {

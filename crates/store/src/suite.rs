@@ -41,6 +41,7 @@ pub fn version(name: &str, id: VersionId) -> Version {
                 .expect("valid"),
             engine: EngineName::DOCKER,
             network: NetworkPolicy::Allow(vec!["a.example:443".to_owned(), "b:1".to_owned()]),
+            snap_start: true,
             inert: BTreeMap::from([(
                 "TracingConfig".to_owned(),
                 serde_json::json!({"Mode": "Active", "n": [1, null]}),

@@ -129,7 +129,9 @@ impl From<CallEnd> for Ended {
             CallEnd::TimedOut => Self::TimedOut,
             CallEnd::Exited | CallEnd::OutOfMemory => Self::Exited,
             CallEnd::Broken => Self::Broken,
-            CallEnd::Platform | CallEnd::NoInstance | CallEnd::Stopping => Self::Platform,
+            CallEnd::Platform | CallEnd::NoInstance | CallEnd::Stopping | CallEnd::Changed => {
+                Self::Platform
+            }
             CallEnd::FunctionConcurrency | CallEnd::AccountConcurrency | CallEnd::HostBusy => {
                 Self::Throttled
             }

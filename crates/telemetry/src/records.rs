@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!   answered: metrics        keep: queue (16,384) ──► writer: batches of 2,048 at most, each 100 ms or when asked ──► RecordStore
-//!                              full: dropped, counted      fails for 5 s: dropped, counted
+//!                              full: dropped, counted      fails for 5 s, or can't hold one: dropped, counted
 //! ```
 
 mod counts;
+mod retainer;
+mod tally;
 mod writer;
 
 use std::{
@@ -19,7 +21,7 @@ use tokio::{
     sync::{Notify, mpsc, oneshot},
     time::timeout,
 };
-use warren_model::{CallRecord, CallSource, InstanceId, RevisionId, Version};
+use warren_model::{CallRecord, CallSource, EngineName, InstanceId, RevisionId, Version};
 use warren_store::{CallFilter, PlacedCall, RecordStore, StoreError};
 
 pub use self::counts::RecordCounts;
@@ -31,7 +33,7 @@ use crate::{Metrics, metrics::Ended};
 
 /// Records that may wait for the writer: some 5 MB of memory, and half a second of the busiest server's.
 const QUEUE: usize = 16_384;
-/// Versions whose refused calls are told apart without another row each time.
+/// Versions, by engine, whose refused calls are told apart without another row each time.
 const REFUSED: usize = 1_024;
 /// How long a question waits for what was recorded before it.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -76,7 +78,7 @@ struct Inner {
     origin: Origin,
     metrics: Metrics,
     counts: Arc<Counts>,
-    refused: Mutex<HashMap<RevisionId, Arc<CallSource>>>,
+    refused: Mutex<HashMap<(RevisionId, EngineName), Arc<CallSource>>>,
     /// None if calls are not recorded.
     kept: Option<Kept>,
 }
@@ -139,27 +141,33 @@ impl Records {
 
     /// What the records of an instance have in common.
     pub fn source(&self, version: &Version, instance: &InstanceId) -> Arc<CallSource> {
-        Arc::new(self.of_version(version, Some(instance)))
+        Arc::new(self.of_version(version, version.config.engine, Some(instance)))
     }
 
-    /// What the records of a version's refused calls have in common: the same each time, as there may be many.
-    pub fn refused_source(&self, version: &Version) -> Arc<CallSource> {
+    /// What the records of a version's calls have in common that were refused on an engine: the same each time, as there may be many.
+    pub fn refused_source(&self, version: &Version, engine: EngineName) -> Arc<CallSource> {
         let mut known = self.0.refused.lock().unwrap_or_else(|e| e.into_inner());
-        if known.len() >= REFUSED && !known.contains_key(&version.revision) {
+        let key = (version.revision.clone(), engine);
+        if known.len() >= REFUSED && !known.contains_key(&key) {
             known.clear();
         }
         let made = known
-            .entry(version.revision.clone())
-            .or_insert_with(|| Arc::new(self.of_version(version, None)));
+            .entry(key)
+            .or_insert_with(|| Arc::new(self.of_version(version, engine, None)));
         Arc::clone(made)
     }
 
-    fn of_version(&self, version: &Version, instance: Option<&InstanceId>) -> CallSource {
+    fn of_version(
+        &self,
+        version: &Version,
+        engine: EngineName,
+        instance: Option<&InstanceId>,
+    ) -> CallSource {
         CallSource {
             function: version.function.clone(),
             version: version.id.to_string(),
             revision: version.revision.clone(),
-            engine: version.config.engine,
+            engine,
             instance: instance.cloned(),
             node: self.0.origin.node.clone(),
             boot: self.0.origin.boot,
@@ -179,10 +187,12 @@ impl Records {
 
     /// Keeps the record of a call that is over. Never waits: what finds no room is counted.
     pub fn keep(&self, call: CallRecord) {
-        if let Some(kept) = &self.0.kept
-            && kept.queue.try_send(Item::Call(call)).is_err()
-        {
-            self.0.counts.no_room();
+        let Some(kept) = &self.0.kept else {
+            return;
+        };
+        match kept.queue.try_send(Item::Call(call)) {
+            Ok(()) => self.0.counts.taken(),
+            Err(_) => self.0.counts.no_room(),
         }
     }
 
@@ -227,10 +237,9 @@ impl Records {
         if flushed {
             kept.store.close().await;
         }
-        // Each place of the queue that is taken is a record.
         match flushed {
             true => 0,
-            false => (kept.queue.max_capacity() - kept.queue.capacity()) as u64,
+            false => self.0.counts.waiting(),
         }
     }
 

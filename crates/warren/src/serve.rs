@@ -18,7 +18,7 @@ use tokio::{
 };
 use warren_api::{Api, auth::Keys};
 use warren_engine::{Owner, host::Host};
-use warren_invoker::{Builds, BusyPoll, Engines, Invoker, Launcher};
+use warren_invoker::{Builds, BusyPoll, Checkpoints, Engines, Invoker, Launcher, Probes};
 use warren_model::{Account, Timestamp};
 use warren_package::{FileBlobs, Unpacked};
 use warren_registry::{Ledger, Registry};
@@ -34,9 +34,6 @@ const DRAIN: Duration = Duration::from_secs(25);
 const ANSWER: Duration = Duration::from_secs(2);
 /// Idle for this long, an instance is asked whether it lives before it gets a call: some tens of microseconds, so not at each call.
 const PING_AFTER: Duration = Duration::from_secs(10);
-
-/// Memory for sandboxes that are started ahead, unless the operator says otherwise.
-const MOST_STEM_MEMORY_MB: u64 = 512;
 /// Revisions of the database are written down no more often than this.
 const REMEMBER: Duration = Duration::from_secs(1);
 
@@ -82,7 +79,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         data.folder("disks")?,
         network.network(),
     ));
-    let engines = engines(&owner, &host, &settings.cache_dir).await;
+    let engines = engines(&owner, &host, &settings.cache_dir);
     if !engines.contains_key(&settings.default_engine) {
         let known: Vec<String> = engines.keys().map(ToString::to_string).collect();
         anyhow::bail!(
@@ -91,8 +88,10 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
             known.join(", ")
         );
     }
+    // First of all: what is tried below must not meet what an earlier run left.
     reap(&engines, &host).await;
     tokio::task::block_in_place(|| host.open()).context("instances can have no folders")?;
+    probe(&engines).await;
     network.start().await;
     let catalogue = Arc::new(Catalogue::load(&data.folder("recipes")?)?);
     for rejected in catalogue.rejected() {
@@ -100,9 +99,18 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     let trees = Trees::new(&settings.cache_dir);
     sweep(&trees).await;
-    let memory_mb = settings
+    let all_mb = settings
         .memory_mb
         .unwrap_or_else(host::memory_for_instances_mb);
+    let stem_mb = settings
+        .stem_memory_mb
+        .unwrap_or_else(|| host::stem_memory_mb(all_mb));
+    // What waits for a function is memory that no instance can have.
+    let Some(memory_mb) = all_mb.checked_sub(stem_mb).filter(|mb| *mb > 0) else {
+        anyhow::bail!(
+            "stem_memory_mb ({stem_mb}) leaves nothing of the {all_mb} MB for instances: choose less with --stem-memory-mb, or more with --memory-mb"
+        );
+    };
     let launcher = Arc::new(Launcher {
         memory_mb,
         kit: Kit::install(data.path(), &catalogue)?,
@@ -113,6 +121,7 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         run_code: run_code(&data.folder("run-code")?).await?,
         engines: engines.clone(),
         builds: Builds::default(),
+        probes: Probes::default(),
     });
     let registry = Registry::open(warren_registry::Parts {
         store,
@@ -150,10 +159,11 @@ async fn run(settings: Settings) -> anyhow::Result<()> {
         busy_poll: busy_poll(settings.busy_poll),
         ping_after: PING_AFTER,
         freeze_after: settings.freeze_after,
-        stem_memory: settings
-            .stem_memory_mb
-            .unwrap_or_else(|| stem_memory_mb(memory_mb))
-            << 20,
+        stem_memory: stem_mb << 20,
+        checkpoints: Checkpoints::new(
+            data.folder("checkpoints")?,
+            settings.checkpoint_disk_mb << 20,
+        )?,
     });
     let data = Arc::new(data);
     let remember = {
@@ -251,11 +261,6 @@ async fn remember_revisions(
     }
 }
 
-/// Memory for sandboxes that are started ahead: a small share of what instances have.
-fn stem_memory_mb(memory_mb: u64) -> u64 {
-    (memory_mb / 20).min(MOST_STEM_MEMORY_MB)
-}
-
 /// The instances that were asked for, or as many as the limit of open files allows.
 fn max_instances(asked: u32) -> u32 {
     let files = host::raise_open_files();
@@ -316,11 +321,15 @@ fn chain(error: impl Into<anyhow::Error>) -> String {
     warren_model::chain(error.into().as_ref())
 }
 
-/// The engines of this host.
-async fn engines(owner: &Owner, host: &Arc<Host>, cache: &Path) -> Engines {
+/// The engines of this host; nothing is asked of them yet.
+fn engines(owner: &Owner, host: &Arc<Host>, cache: &Path) -> Engines {
     let built_in = warren_engine::built_in(owner, host, cache).into_iter();
-    let engines: Engines = built_in.map(|one| (one.name(), one)).collect();
-    for (name, engine) in &engines {
+    built_in.map(|one| (one.name(), one)).collect()
+}
+
+/// Tells which of them can be used.
+async fn probe(engines: &Engines) {
+    for (name, engine) in engines {
         match engine.probe().await {
             Ok(found) => tracing::info!(engine = %name, detail = found.detail, "engine is usable"),
             Err(unavailable) => {
@@ -328,7 +337,6 @@ async fn engines(owner: &Owner, host: &Arc<Host>, cache: &Path) -> Engines {
             }
         }
     }
-    engines
 }
 
 /// Removes all instances there are: those of an earlier run, or of this one at its end.

@@ -22,6 +22,8 @@ pub(crate) const DATA_DIR: &str = ".warren/data";
 const BUSY_POLL_US: u32 = 100;
 /// With longer moments nearly every peer is quick, and a processor never rests.
 const MAX_BUSY_POLL_US: u32 = 1_000;
+/// Some ten images of functions with heavy imports.
+const CHECKPOINT_DISK_MB: u64 = 2_048;
 
 /// What a number of the settings may be, with its default.
 struct Bounds {
@@ -115,7 +117,7 @@ pub(crate) struct ServeFlags {
     /// Address of the functions' HTTP routes [default: 127.0.0.1:7071]
     #[arg(long, value_name = "ADDRESS:PORT", env = "WARREN_ROUTES_LISTEN", value_parser = parse_address)]
     routes_listen: Option<SocketAddr>,
-    /// Memory for all instances together, in MB [default: 80 % of the host's]
+    /// Memory for all instances together, those that are started ahead too, in MB [default: 80 % of the host's]
     #[arg(long, value_name = "MB", env = "WARREN_MEMORY_MB")]
     memory_mb: Option<u64>,
     /// Instances at the same time, 1 to 10000 [default: 200]
@@ -134,9 +136,12 @@ pub(crate) struct ServeFlags {
     /// [default: 60]
     #[arg(long, value_name = "S", env = "WARREN_FREEZE_S")]
     freeze_s: Option<u32>,
-    /// Memory for sandboxes that are started ahead, before a call needs them, in MB; 0: none are [default: 5 % of --memory-mb, at most 512]
+    /// Memory for sandboxes that are started ahead, before a call needs them, in MB of --memory-mb; 0: none are [default: 5 % of it, at most 512; 0 below 800]
     #[arg(long, value_name = "MB", env = "WARREN_STEM_MEMORY_MB")]
     stem_memory_mb: Option<u64>,
+    /// Disk for checkpoints of functions with --snap-start, in MB; 0: none are made [default: 2048]
+    #[arg(long, value_name = "MB", env = "WARREN_CHECKPOINT_DISK_MB")]
+    checkpoint_disk_mb: Option<u64>,
     /// Engine of new functions that name none: docker or runc [default: docker]
     #[arg(long, value_name = "NAME", env = "WARREN_DEFAULT_ENGINE")]
     default_engine: Option<EngineName>,
@@ -202,6 +207,7 @@ struct File {
     idle_s: Option<u32>,
     freeze_s: Option<u32>,
     stem_memory_mb: Option<u64>,
+    checkpoint_disk_mb: Option<u64>,
     default_engine: Option<EngineName>,
     busy_poll_us: Option<u32>,
     #[serde(default)]
@@ -235,6 +241,8 @@ pub(crate) struct Settings {
     pub(crate) freeze_after: Duration,
     /// None: a share of what instances have.
     pub(crate) stem_memory_mb: Option<u64>,
+    /// Zero: no checkpoints.
+    pub(crate) checkpoint_disk_mb: u64,
     pub(crate) default_engine: EngineName,
     /// Zero: never.
     pub(crate) busy_poll: Duration,
@@ -315,6 +323,10 @@ impl Settings {
             idle_after: seconds(IDLE_S.hold(flags.idle_s.or(file.idle_s))?),
             freeze_after: seconds(FREEZE_S.hold(flags.freeze_s.or(file.freeze_s))?),
             stem_memory_mb: flags.stem_memory_mb.or(file.stem_memory_mb),
+            checkpoint_disk_mb: flags
+                .checkpoint_disk_mb
+                .or(file.checkpoint_disk_mb)
+                .unwrap_or(CHECKPOINT_DISK_MB),
             default_engine: flags
                 .default_engine
                 .or(file.default_engine)

@@ -10,6 +10,7 @@ use warren_protocol::{
     encode_init_error,
 };
 
+use crate::descriptors::replace;
 use crate::frames::{invalid, read_header};
 use crate::output::Output;
 use crate::readiness::wait_ready;
@@ -50,6 +51,17 @@ impl Invocation {
 impl Relay {
     pub(crate) fn new(stream: UnixStream, output: Arc<Output>) -> Self {
         Self { stream, output }
+    }
+
+    /// Lets the host's stream go, while nothing is read from it or written to it.
+    pub(crate) fn let_go(&self) -> io::Result<()> {
+        let (end, _) = UnixStream::pair()?;
+        replace(&self.stream, &end)
+    }
+
+    /// Goes on with another stream.
+    pub(crate) fn resume(&self, stream: &UnixStream) -> io::Result<()> {
+        replace(&self.stream, stream)
     }
 
     /// Ends the stream, and every wait on it.

@@ -2,10 +2,10 @@ use std::io::{self, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags};
-use warren_protocol::{HEADER_LEN, InvokeMeta};
+use warren_protocol::{ErrorObject, HEADER_LEN, InvokeMeta};
 
 use crate::frames::invalid;
 use crate::output::Output;
@@ -27,6 +27,10 @@ const ANSWER_LIMIT: u64 = 6_291_556;
 /// Most bytes of a streamed answer, as Lambda has it.
 const STREAMED_ANSWER_LIMIT: u64 = 200 * 1024 * 1024;
 
+/// The error of a runtime that can't be restored; the host reads it.
+const NOT_RESTORABLE: &str = "Runtime.NotRestorable";
+const NOT_RESTORABLE_TEXT: &str = "the runtime asked for its first call without GET /runtime/restore/next before it: its client does not know of snapshots";
+
 /// One runtime's use of the API, from its start to its end.
 pub(crate) struct Session {
     state: Mutex<RuntimeState>,
@@ -36,7 +40,33 @@ pub(crate) struct Session {
     late: LateError,
     /// The runtime has ended; what its connections find broken now says nothing about the next one.
     closed: AtomicBool,
+    /// Where a runtime waits to be restored; none if no checkpoint is taken.
+    restore: Option<Restore>,
     supervisor: Arc<Supervisor>,
+}
+
+/// Whether the restore has come, or will not come any more.
+#[derive(Default)]
+struct Restore {
+    over: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Restore {
+    fn wait(&self) {
+        let mut over = lock(&self.over);
+        while !*over {
+            over = self
+                .changed
+                .wait(over)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn end(&self) {
+        *lock(&self.over) = true;
+        self.changed.notify_all();
+    }
 }
 
 /// What comes after an answer on its connection.
@@ -61,9 +91,10 @@ pub(crate) enum Next {
 }
 
 impl Session {
-    /// A session of a runtime that is about to start.
+    /// A session of a runtime that is about to start; with `snapshot`, one of which a checkpoint is taken after Init.
     pub(crate) fn new(
         call_stream: UnixStream,
+        snapshot: bool,
         output: Arc<Output>,
         supervisor: Arc<Supervisor>,
     ) -> Self {
@@ -73,6 +104,7 @@ impl Session {
             relay: Relay::new(call_stream, output),
             late: LateError::default(),
             closed: AtomicBool::new(false),
+            restore: snapshot.then(Restore::default),
             supervisor,
         }
     }
@@ -80,6 +112,9 @@ impl Session {
     /// Ends the call stream: the runtime has ended. Gives the number of the last call that it was given, 0 if there was none.
     pub(crate) fn close(&self) -> u32 {
         self.closed.store(true, Ordering::SeqCst);
+        if let Some(restore) = &self.restore {
+            restore.end();
+        }
         // A host that takes nothing any more must be told of the runtime's end all the same.
         self.relay.limit_writes(PATIENCE);
         if self.late.is_quiet_in_time() {
@@ -90,9 +125,30 @@ impl Session {
         given
     }
 
+    /// Lets the call stream go.
+    pub(crate) fn let_go(&self) -> io::Result<()> {
+        self.relay.let_go()
+    }
+
+    /// Goes on with another call stream: the runtime has been restored.
+    pub(crate) fn resume(&self, call_stream: &UnixStream) -> io::Result<()> {
+        self.relay.resume(call_stream)?;
+        if let Some(restore) = &self.restore {
+            restore.end();
+        }
+        Ok(())
+    }
+
     /// `GET /runtime/invocation/next`; `head` is that of the request.
     pub(crate) fn next(&self, head: &Head, client: &TcpStream) -> Next {
         self.tell_late(None);
+        if self.restore.is_some() && lock(&self.state).is_started() {
+            // It would not know that it was restored, and each of its clones would go on with the same random numbers.
+            let error = ErrorObject::new(NOT_RESTORABLE, NOT_RESTORABLE_TEXT);
+            // The host ends the sandbox, told or not.
+            let _ = self.relay.send_init_error(&error.to_json());
+            return Next::Gone;
+        }
         let first = lock(&self.state).next();
         match first {
             Err(refusal) => return Next::Refused(refusal.into()),
@@ -307,12 +363,18 @@ impl Session {
         self.init_failed(request)
     }
 
-    /// `GET /runtime/restore/next`. No snapshot is taken of a runtime that speaks this API, so it goes on at once, with its hooks.
+    /// `GET /runtime/restore/next`. Where no checkpoint is taken it goes on at once, with its hooks; else Init is over, and it goes on in each restored sandbox.
     pub(crate) fn restore_next(&self) -> Answer {
-        match lock(&self.state).restore_next() {
-            Ok(()) => Answer::restored(),
-            Err(refusal) => refusal.into(),
+        if let Err(refusal) = lock(&self.state).restore_next() {
+            return refusal.into();
         }
+        if let Some(restore) = &self.restore {
+            if let Err(error) = self.relay.send_ready() {
+                return self.unreachable(error);
+            }
+            restore.wait();
+        }
+        Answer::restored()
     }
 
     /// `POST /runtime/restore/error`; to the host Init has failed.
@@ -391,7 +453,12 @@ mod tests {
         let (control, _held) = UnixStream::pair().unwrap();
         let (output, _pipes) =
             Output::new(Arc::new(Outbox::new(control)), crate::output::HOST_PATIENCE).unwrap();
-        let session = Session::new(agent, Arc::new(output), Arc::new(Supervisor::new()));
+        let session = Session::new(
+            agent,
+            false,
+            Arc::new(output),
+            Arc::new(Supervisor::new().unwrap()),
+        );
         session.late.keep(1, vec![0; 1 << 20]);
         let (ended, end) = mpsc::channel();
         thread::spawn(move || ended.send(session.close()));

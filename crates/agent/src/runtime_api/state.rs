@@ -116,6 +116,11 @@ impl RuntimeState {
         }
     }
 
+    /// Whether it has asked for nothing yet.
+    pub(crate) fn is_started(&self) -> bool {
+        self.phase == Phase::Started
+    }
+
     /// Whether a call may be given out: it is waited for, and no other connection has taken one since.
     pub(crate) fn check_waiting(&self) -> Result<(), Refusal> {
         match self.phase {

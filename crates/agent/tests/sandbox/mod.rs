@@ -246,16 +246,7 @@ impl Sandbox {
         }
         let folder = TempDir::new().unwrap();
         let secret = Secret::new([7; 32]);
-        let start = StartFile {
-            version: 1,
-            instance: INSTANCE.to_owned(),
-            secret: secret.clone(),
-        };
-        fs::write(
-            folder.path().join(START_FILE),
-            serde_json::to_vec(&start).unwrap(),
-        )
-        .unwrap();
+        write_start_file(folder.path(), &secret);
         let process = Command::new("/usr/bin/unshare")
             .args(["--pid", "--net", "--mount-proc", "--fork", "--kill-child"])
             .args(wrapper)
@@ -283,6 +274,35 @@ impl Sandbox {
             control: None,
             last_call: None,
         })
+    }
+
+    /// Has the agent let all streams go, and waits until nothing of it leads out any more.
+    pub(crate) fn suspend(&mut self) {
+        self.command_empty(FrameKind::Suspend);
+        assert_eq!(self.next_event(), None, "the control stream ends");
+        let inodes = self.host_sockets();
+        assert_eq!(inodes, 0, "sockets of the host are open");
+        self.control = None;
+    }
+
+    /// Sockets with a name in the channel folder, the listening one and those accepted from it, as the host's kernel lists them.
+    fn host_sockets(&self) -> usize {
+        let sockets = fs::read_to_string(format!("/proc/{}/net/unix", self.agent)).unwrap();
+        let folder = self.folder.path().to_str().unwrap();
+        sockets.lines().filter(|line| line.contains(folder)).count()
+    }
+
+    /// Comes back, as to a sandbox that was restored: with another secret.
+    pub(crate) fn resume(&mut self) {
+        self.secret = Secret::new([9; 32]);
+        write_start_file(self.folder.path(), &self.secret);
+        let start = self.folder.path().join(START_FILE);
+        eventually("the agent takes the start file", || !start.exists());
+        let socket = self.folder.path().join(AGENT_SOCKET);
+        eventually("the agent binds again", || {
+            UnixStream::connect(&socket).is_ok()
+        });
+        self.control = Some(self.connect(StreamKind::Control));
     }
 
     /// A hello of the host.
@@ -355,6 +375,7 @@ impl Sandbox {
             gid: UID,
             open_files: 200,
             processes: Some(500),
+            snapshot: false,
         }
     }
 
@@ -464,4 +485,16 @@ pub(crate) fn is_running(marker: &str) -> bool {
             .split('\0')
             .any(|argument| argument == marker)
     })
+}
+
+fn write_start_file(folder: &Path, secret: &Secret) {
+    let start = StartFile {
+        version: 1,
+        instance: INSTANCE.to_owned(),
+        secret: secret.clone(),
+    };
+    // Whole from its first moment: the agent may be waiting for it.
+    let unfinished = folder.join("start.new");
+    fs::write(&unfinished, serde_json::to_vec(&start).unwrap()).unwrap();
+    fs::rename(unfinished, folder.join(START_FILE)).unwrap();
 }

@@ -23,6 +23,11 @@ impl Budget {
         Self(Arc::new(AtomicUsize::new(bytes)))
     }
 
+    #[cfg(test)]
+    pub(crate) fn left(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// Nothing yet, to be grown.
     pub(super) fn share(&self) -> Share {
         Share {

@@ -67,6 +67,15 @@ pub(super) fn architecture() -> &'static str {
     }
 }
 
+/// Lambda says On for published versions alone.
+fn snap_start(asked: bool, version: VersionId) -> Value {
+    let on = asked && version != VersionId::Latest;
+    json!({
+        "ApplyOn": if asked { "PublishedVersions" } else { "None" },
+        "OptimizationStatus": if on { "On" } else { "Off" },
+    })
+}
+
 impl<'v> FunctionConfiguration<'v> {
     /// Describes a version.
     pub(super) fn of(version: &'v Version, account: &Account, form: ArnForm) -> Self {
@@ -110,7 +119,7 @@ impl<'v> FunctionConfiguration<'v> {
             package_type: "Zip",
             architectures: [architecture()],
             ephemeral_storage: json!({ "Size": config.ephemeral_storage.get() }),
-            snap_start: json!({ "ApplyOn": "None", "OptimizationStatus": "Off" }),
+            snap_start: snap_start(config.snap_start, version.id),
             logging_config: logging(name.as_str(), inert("LoggingConfig")),
             vpc_config: inert("VpcConfig"),
             dead_letter_config: inert("DeadLetterConfig"),

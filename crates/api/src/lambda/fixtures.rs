@@ -22,6 +22,7 @@ pub(crate) fn version(name: &str) -> Version {
             environment: Environment::new([("KEY".to_owned(), "value".to_owned())].into()).unwrap(),
             engine: EngineName::DOCKER,
             network: NetworkPolicy::None,
+            snap_start: false,
             inert: InertSettings::new(),
         },
         code: Code {

@@ -81,6 +81,7 @@ pub(super) async fn create(api: &Api, call: Call) -> Answered {
         environment: given.environment.unwrap_or_default(),
         network: api.invoker().launcher().default_network(engine),
         engine,
+        snap_start: given.snap_start.unwrap_or_default(),
         inert,
     };
     let created = api

@@ -215,6 +215,7 @@ mod tests {
         };
         let read_only = StoreError::Refused {
             problem: "the database takes no changes".to_owned(),
+            value: false,
             source: "inner words".into(),
         };
         let full = StoreError::NoRoom("inner words".into());

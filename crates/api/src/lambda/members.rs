@@ -61,10 +61,6 @@ const UNSERVED: &[(&str, Treatment)] = &[
         Refused("Layers are not supported yet. Put their files into the function's zip."),
     ),
     (
-        "SnapStart",
-        Refused("SnapStart is not supported yet. Leave it out, or set ApplyOn to None."),
-    ),
-    (
         "FileSystemConfigs",
         Refused("File systems can't be attached yet. Leave it out, or give an empty list."),
     ),
@@ -271,15 +267,13 @@ impl Members {
     }
 }
 
-/// A value that asks for nothing: empty, false, or SnapStart's `None`.
+/// A value that asks for nothing: empty or false.
 fn is_neutral(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::String(text) => text.is_empty(),
         Value::Array(values) => values.is_empty(),
-        Value::Object(members) => members
-            .iter()
-            .all(|(name, value)| is_neutral(value) || (name == "ApplyOn" && value == "None")),
+        Value::Object(members) => members.values().all(is_neutral),
         Value::Bool(true) | Value::Number(_) => false,
     }
 }
@@ -328,19 +322,13 @@ mod tests {
 
     #[test]
     fn what_is_left_is_kept_or_refused_by_name() {
-        let kept = members(
-            json!({"VpcConfig": {"SubnetIds": ["s"]}, "Layers": [], "SnapStart": {"ApplyOn": "None"}, "X": null}),
-        );
+        let kept = members(json!({"VpcConfig": {"SubnetIds": ["s"]}, "Layers": [], "X": null}));
         assert_eq!(
             kept.finish().unwrap().into_keys().collect::<Vec<_>>(),
             ["VpcConfig"]
         );
         for (value, name) in [
             (json!({"Layers": ["arn"]}), "Layers"),
-            (
-                json!({"SnapStart": {"ApplyOn": "PublishedVersions"}}),
-                "SnapStart",
-            ),
             (json!({"S3Bucket": "b"}), "S3Bucket"),
             (json!({"Nonsense": 0}), "Nonsense"),
         ] {
@@ -373,6 +361,7 @@ mod tests {
             "Tags",
             "Architectures",
             "EphemeralStorage",
+            "SnapStart",
             "ZipFile",
             "DryRun",
             "RevisionId",

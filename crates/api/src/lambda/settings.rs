@@ -1,7 +1,7 @@
 //! The members that CreateFunction and UpdateFunctionConfiguration share.
 
 use serde_json::Value;
-use warren_model::{Environment, EphemeralStorage, InertSettings, Memory, Timeout};
+use warren_model::{Environment, EphemeralStorage, InertSettings, Invalid, Memory, Timeout};
 
 use super::{configuration::architecture, error::LambdaError, members::Members};
 
@@ -16,6 +16,7 @@ pub(super) struct Settings {
     pub(super) memory: Option<Memory>,
     pub(super) ephemeral_storage: Option<EphemeralStorage>,
     pub(super) environment: Option<Environment>,
+    pub(super) snap_start: Option<bool>,
 }
 
 impl Settings {
@@ -33,6 +34,7 @@ impl Settings {
                 .transpose()?,
             ephemeral_storage: ephemeral_storage(members)?,
             environment: environment(members)?,
+            snap_start: snap_start(members)?,
         })
     }
 }
@@ -60,6 +62,26 @@ fn environment(members: &mut Members) -> Result<Option<Environment>, LambdaError
     let variables = inner.strings("Variables")?.unwrap_or_default();
     inner.finish_plain()?;
     Ok(Some(Environment::new(variables)?))
+}
+
+/// Lambda applies it to published versions alone; here `$LATEST` is restored as well.
+fn snap_start(members: &mut Members) -> Result<Option<bool>, LambdaError> {
+    let Some(mut inner) = members.object("SnapStart", "SnapStart.")? else {
+        return Ok(None);
+    };
+    let apply = inner.string("ApplyOn")?;
+    inner.finish_plain()?;
+    match apply.as_deref() {
+        None => Ok(None),
+        Some("None") => Ok(Some(false)),
+        Some("PublishedVersions") => Ok(Some(true)),
+        Some(other) => Err(Invalid::constraint(
+            "snapStart.applyOn",
+            other,
+            "Member must satisfy enum value set: [PublishedVersions, None]",
+        )
+        .into()),
+    }
 }
 
 /// Code runs on this machine's processor and no other.

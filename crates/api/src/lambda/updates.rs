@@ -69,6 +69,7 @@ pub(super) async fn configuration(api: &Api, call: Call) -> Answered {
         memory: given.memory,
         ephemeral_storage: given.ephemeral_storage,
         environment: given.environment,
+        snap_start: given.snap_start,
         inert: Some(settings::inert(members)?),
         ..ConfigPatch::default()
     };

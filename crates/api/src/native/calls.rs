@@ -172,7 +172,7 @@ fn refusal(error: RecordsError) -> Refusal {
             Refusal {
                 retry_after_s: Some(RETRY_AFTER_S),
                 ..Refusal::new(Kind::Unavailable, "The records can't be read now.")
-                    .next("See that the database can be reached; the server's log has the cause.")
+                    .next("See that the database can be reached, or look at fewer calls with since; the server's log has the cause.")
             }
         }
     }

@@ -98,6 +98,7 @@ fn differences(before: &Config, after: &Config) -> Vec<&'static str> {
         ("environment", before.environment != after.environment),
         ("engine", before.engine != after.engine),
         ("network", before.network != after.network),
+        ("snap_start", before.snap_start != after.snap_start),
         ("description", before.description != after.description),
     ]
     .into_iter()

@@ -9,20 +9,21 @@ use warren_package::zip_inline;
 use warren_registry::RegistryError;
 
 use super::refusal::Refusal;
-use crate::state::Api;
+use crate::{edge::BodyError, state::Api};
 
-/// Makes the zip; whether it is in order is the registry's to judge.
+/// Makes the zip, which counts as a request's body does for as long as it lives; whether it is in order is the registry's to judge.
 pub(super) async fn zip(
     api: &Api,
     code: CodeSpec,
     runtime: Option<&str>,
     handler: Option<&str>,
 ) -> Result<Bytes, Refusal> {
+    let hold = |zip| Ok(api.bodies().hold(zip).ok_or(BodyError::Busy)?);
     let files = match code {
         CodeSpec::Zip(encoded) => {
             let decoded = tokio::task::spawn_blocking(move || STANDARD.decode(encoded)).await;
             return match decoded {
-                Ok(Ok(zip)) => Ok(zip.into()),
+                Ok(Ok(zip)) => hold(zip),
                 _ => Err(Refusal::field("code", "code.zip is not base64.")),
             };
         }
@@ -40,7 +41,7 @@ pub(super) async fn zip(
     };
     let files: Vec<(String, String)> = files.into_iter().collect();
     match tokio::task::spawn_blocking(move || zip_inline(&files)).await {
-        Ok(Ok(zip)) => Ok(zip.into()),
+        Ok(Ok(zip)) => hold(zip),
         Ok(Err(fault)) => Err(Refusal::field("code", fault.to_string())),
         Err(panic) => Err(Refusal::internal(&panic)),
     }

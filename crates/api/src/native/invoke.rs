@@ -10,7 +10,6 @@ use warren_model::{
     EngineName, Outcome, RequestId,
     native::{DURATION_HEADER, InvokeOutcome, LOG_TAIL_HEADER, OUTCOME_HEADER},
 };
-use warren_registry::RegistryError;
 
 use super::{
     extract::{Event, Named, Params},
@@ -58,8 +57,7 @@ pub(super) async fn invoke(
     let version = Found::of(&api, &name, params.qualifier.as_deref())?.callable()?;
     let engine = asked.filter(|engine| *engine != version.config.engine);
     if let Some(engine) = engine {
-        let ready = api.invoker().launcher().elsewhere(&version, engine).await;
-        ready.map_err(RegistryError::Refused)?;
+        api.invoker().elsewhere(&version, engine).await?;
     }
     let find = || {
         let found = Found::of(&api, &name, params.qualifier.as_deref())?;

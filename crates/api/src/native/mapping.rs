@@ -1,6 +1,6 @@
 //! Other crates' errors as refusals.
 
-use warren_invoker::{InvokeError, RunError};
+use warren_invoker::{Elsewhere, InvokeError, RunError};
 use warren_model::{Invalid, State, chain};
 use warren_package::PackageError;
 use warren_registry::{ACCOUNT_CONCURRENCY, NoCode, NotFound, NotReady, RegistryError};
@@ -276,11 +276,22 @@ impl From<InvokeError> for Refusal {
     }
 }
 
+impl From<Elsewhere> for Refusal {
+    fn from(error: Elsewhere) -> Self {
+        match error {
+            Elsewhere::Refused(refusal) => RegistryError::Refused(refusal).into(),
+            Elsewhere::Failed(error) => error.into(),
+        }
+    }
+}
+
 impl From<RunError> for Refusal {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Refused(error) => error.into(),
             RunError::NoRoom(error) => error.into(),
+            // Nobody reads it.
+            RunError::Abandoned => BodyError::Broken.into(),
             error => {
                 tracing::error!(error = %error, "a run could not begin");
                 Self::new(Kind::Internal, "The engine can't start a sandbox now.")
@@ -303,6 +314,18 @@ mod tests {
     use warren_model::{Environment, Memory};
 
     use super::*;
+
+    #[test]
+    fn a_preparation_that_fails_is_warren_s_fault_and_shows_no_path() {
+        let failed = InvokeError::Unavailable("no space left: /data/of/mine".to_owned());
+        let told = Refusal::from(Elsewhere::Failed(failed));
+        assert_eq!((told.kind, &told.field), (Kind::Internal, &None));
+        let shown = format!("{told:?}");
+        assert!(
+            !shown.contains("/data") && told.next_step.is_some(),
+            "{shown}"
+        );
+    }
 
     #[test]
     fn refused_values_are_told_in_sentences() {

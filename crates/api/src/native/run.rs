@@ -3,14 +3,19 @@ mod input;
 mod spec;
 
 use axum::{body::Body, extract::State};
+use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
+use tokio::task::spawn_blocking;
 use warren_model::{
     limits::MAX_CONTROL_REQUEST,
     native::{RUN_TYPE, RunResult, RunSpec},
 };
 
 use super::refusal::{Kind, Refusal, Refused};
-use crate::{edge, state::Api};
+use crate::{
+    edge::{self, BodyError},
+    state::Api,
+};
 
 /// Run a program once
 ///
@@ -48,10 +53,14 @@ pub(super) async fn run(
             (whole.await?, None)
         }
     };
-    let mut spec = read(&line)?;
-    drop(line);
-    let given = spec::input(&mut spec)?;
+    let (spec, given) = read(line.clone()).await?;
     let request = spec::request(&api, spec, streams).await?;
+    let given = match given {
+        Some(bytes) => Some(api.bodies().hold(bytes).ok_or(BodyError::Busy)?),
+        None => None,
+    };
+    // What was made of it is counted by now.
+    drop(line);
     let input = match (rest, given) {
         (Some(_), Some(_)) => {
             return Err(Refusal::field(
@@ -81,9 +90,17 @@ fn has(headers: &HeaderMap, name: header::HeaderName) -> bool {
     })
 }
 
-fn read(line: &[u8]) -> Result<RunSpec, Refusal> {
-    serde_json::from_slice(line).map_err(|error| {
-        let detail = format!("The request is not the JSON that is expected: {error}.");
-        Refusal::new(Kind::Invalid, detail).next("GET /api/v1/openapi.json describes it.")
-    })
+/// The request and the input that it has itself. Off this thread, which others wait for: it may have 70 MB.
+async fn read(line: Bytes) -> Result<(RunSpec, Option<Vec<u8>>), Refusal> {
+    let work = move || {
+        let mut spec: RunSpec = serde_json::from_slice(&line).map_err(|error| {
+            let detail = format!("The request is not the JSON that is expected: {error}.");
+            Refusal::new(Kind::Invalid, detail).next("GET /api/v1/openapi.json describes it.")
+        })?;
+        let input = spec::input(&mut spec)?;
+        Ok((spec, input))
+    };
+    spawn_blocking(work)
+        .await
+        .unwrap_or_else(|panic| Err(Refusal::internal(&panic)))
 }

@@ -54,6 +54,7 @@ impl Spec {
                 environment: spec.environment.map(Environment::new).transpose()?,
                 engine: spec.engine.map(|name| name.parse()).transpose()?,
                 network: spec.network.map(|policy| policy.parse()).transpose()?,
+                snap_start: spec.snap_start,
                 runtime: spec.runtime,
                 handler: spec.handler,
                 description: spec.description,
@@ -87,6 +88,7 @@ impl Spec {
             environment: Environment::default(),
             engine,
             network: api.invoker().launcher().default_network(engine),
+            snap_start: false,
             inert: InertSettings::new(),
         };
         self.patch.clone().apply(&mut config);

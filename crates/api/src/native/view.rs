@@ -52,6 +52,10 @@ pub(super) fn function(api: &Api, entry: &Entry) -> native::Function {
         environment: config.environment.as_map().clone(),
         engine: config.engine.to_string(),
         network: config.network.to_string(),
+        snap_start: config.snap_start,
+        snap_start_state: config
+            .snap_start
+            .then(|| api.invoker().snap_start_state(latest)),
         description: config.description.clone(),
         tags: function.tags.clone(),
         routes: function.routes.iter().map(ToString::to_string).collect(),

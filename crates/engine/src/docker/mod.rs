@@ -30,8 +30,11 @@ pub use self::daemon::probe;
 use crate::{
     Capabilities, Engine, EngineError, Owner, Refusal, Sandbox, SandboxSpec, Tenant, Unavailable,
     Usage,
-    host::{Host, Instance},
-    removal::unless_failed,
+    host::{
+        Host, Instance, Seen,
+        cgroup::{Cgroup, Freezer},
+    },
+    removal::launched,
 };
 
 /// Containers of one daemon.
@@ -119,11 +122,12 @@ impl Engine for DockerEngine {
             container: OnceLock::new(),
             killed: Mutex::new(false),
         });
-        let started = self.launch(&sandbox, &spec).await;
+        let launch = self.launch(&sandbox, &spec);
+        let started = launched(Arc::clone(&sandbox) as _, launch).await;
         if started.is_ok() {
             self.settle();
         }
-        unless_failed(sandbox, started).await
+        started
     }
 
     async fn reap(&self, keep: &HashSet<InstanceId>) -> Result<usize, EngineError> {
@@ -210,7 +214,10 @@ impl DockerEngine {
             State::Ended(state) => return Err(sandbox.agent_ended(state)),
         };
         sandbox.pid.get_or_init(|| pid);
-        sandbox.instance.found(&self.host, spec, pid).await
+        let instance = &sandbox.instance;
+        instance.attach(&self.host, spec, pid).await?;
+        instance.measure(Freezer::of_process(pid), Cgroup::of_process(pid));
+        Ok(())
     }
 }
 
@@ -285,7 +292,7 @@ impl Sandbox for DockerSandbox {
     }
 
     async fn claim(&self, tenant: &Tenant) -> Result<(), EngineError> {
-        self.instance.become_of(tenant)?;
+        self.instance.become_of(tenant, Seen::Over)?;
         if tenant.memory != self.memory {
             container::limit(&self.docker, &self.name, tenant.memory).await?;
         }
@@ -308,6 +315,10 @@ impl Sandbox for DockerSandbox {
         self.instance.peak_bytes()
     }
 
+    async fn tell_refusals(&self) {
+        self.instance.tell_refusals().await;
+    }
+
     async fn kill(&self) -> Result<(), EngineError> {
         let mut killed = self.killed.lock().await;
         if *killed {
@@ -315,8 +326,10 @@ impl Sandbox for DockerSandbox {
         }
         // The semaphore is never closed.
         let _turn = self.removals.acquire().await;
-        // Some runtimes can't end what is frozen.
-        self.instance.thaw()?;
+        // Some runtimes can't end what is frozen. Where it can't be thawed, the daemon says whether it could be ended.
+        if let Err(error) = self.instance.thaw() {
+            tracing::warn!(instance = %self.instance.id(), error = %warren_model::chain(&error), "a container that is to be removed could not be thawed");
+        }
         container::remove(&self.docker, &self.name).await?;
         self.instance.remove().await?;
         *killed = true;

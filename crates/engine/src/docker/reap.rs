@@ -9,10 +9,10 @@ use bollard::{Docker, models::ContainerSummary, query_parameters::ListContainers
 use warren_model::InstanceId;
 
 use super::{
-    container::{self, LABEL_BOOT, LABEL_INSTANCE, LABEL_SERVER},
+    container::{self, LABEL_BOOT, LABEL_INSTANCE, LABEL_SERVER, State},
     image,
 };
-use crate::{EngineError, Owner};
+use crate::{EngineError, Owner, host::cgroup::Freezer};
 
 /// When to look again for containers of an earlier run, after a reap: the daemon goes on with what a killed server had asked of it.
 const LATE_LOOKS: [Duration; 4] = [
@@ -83,9 +83,25 @@ async fn remove_unless(
             continue;
         }
         if let Some(id) = summary.id {
+            thaw(docker, &id).await;
             container::remove(docker, &id).await?;
             removed += 1;
         }
     }
     Ok(removed)
+}
+
+/// Lets a container go on that was frozen while it was idle: some runtimes can't end what is frozen. What fails here the removal says better.
+async fn thaw(docker: &Docker, id: &str) {
+    let frozen = match container::state(docker, id).await {
+        Ok(State::Runs(pid)) => Freezer::of_process(pid),
+        Ok(State::Ended(_)) => None,
+        Err(error) => {
+            tracing::debug!(id, %error, "a container that is to be removed could not be looked at");
+            None
+        }
+    };
+    if let Some(Err(error)) = frozen.map(|freezer| freezer.thaw()) {
+        tracing::debug!(id, %error, "a container that is to be removed could not be thawed");
+    }
 }

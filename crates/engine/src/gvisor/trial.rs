@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::{sync::OnceCell, task::spawn_blocking, time::timeout};
 use warren_model::{InstanceId, Memory, NetworkPolicy};
 
-use super::{HOST_PROCESSES, OWN_MEMORY, RUNSC, command};
+use super::command::{RUNSC, Runsc};
 use crate::{
     EngineError, Unavailable,
     host::{
@@ -144,7 +144,8 @@ struct Trial {
 
 impl Trial {
     async fn run(self) -> Result<(), String> {
-        let first_id = self.host.ids().take().ok_or("no user ids are left")?;
+        let first_id = tokio::task::block_in_place(|| self.host.ids().take());
+        let first_id = first_id.map_err(|error| warren_model::chain(&error))?;
         let id = InstanceId::random();
         let folder = self.host.run().join(id.as_str());
         let outcome = match timeout(self.patience, self.start(&id, &folder, first_id)).await {
@@ -176,6 +177,12 @@ impl Trial {
         first_id: u32,
     ) -> Result<(), EngineError> {
         let output = tokio::task::block_in_place(|| self.lay(id, folder, first_id))?;
+        let runsc = Runsc {
+            view: &self.view,
+            platform: self.platform,
+            network: &NetworkPolicy::None,
+            instance: id.as_str(),
+        };
         let entry = Entry {
             group: &self.slice.group(id),
             first_id,
@@ -184,13 +191,7 @@ impl Trial {
             view: &self.view,
             shown: &[Source::of(&self.program)],
             memory: Memory::default().bytes(),
-            command: &command(
-                &self.view,
-                self.platform,
-                &NetworkPolicy::None,
-                id.as_str(),
-                false,
-            ),
+            command: &runsc.run(false),
             output: &output,
         };
         let status = entry.begin().await?.go().await?;
@@ -207,7 +208,7 @@ impl Trial {
 
     fn lay(&self, id: &InstanceId, folder: &Path, first_id: u32) -> Result<File, EngineError> {
         fs::create_dir(folder).map_err(EngineError::host("create the folder", folder))?;
-        let limits = Limits::of(Memory::default()).with_room(OWN_MEMORY, HOST_PROCESSES);
+        let limits = super::with_room(Limits::of(Memory::default()));
         self.slice.create(id, &limits)?;
         super::give(folder, first_id)?;
         let file = folder.join("config.json");

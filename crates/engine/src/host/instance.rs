@@ -23,6 +23,16 @@ use crate::{EngineError, SandboxSpec, Tenant, Usage};
 const TASK: &str = "task";
 const CODE: &str = "code";
 const FUNCTION: &str = "function";
+const DISK: &str = "tmp";
+
+/// Which of the mounts that are made on the host later a sandbox sees at a folder that it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// Those over the folder.
+    Over,
+    /// Those within it, and none over it: it has the folder itself open.
+    Within,
+}
 
 /// `RUN/<instance>/`, with `channel/`, `task/`, `tmp/` and, once it is one's, `function` in it, and what goes with it. Dropping it removes nothing: [`remove`](Self::remove) does.
 pub struct Instance {
@@ -93,19 +103,31 @@ impl Instance {
         &self.task
     }
 
-    /// Mounts a function's code where the sandbox sees it, read-only. Before anything of a function runs in it. Blocking, some ten microseconds.
-    pub(crate) fn become_of(&self, tenant: &Tenant) -> Result<(), EngineError> {
-        say(&self.folder, &tenant.function)?;
-        let code = ReadOnly::of(&tenant.code.0, self.folder.join(CODE))?;
-        code.show(Path::new(""), self.task())
+    /// Where its disk is mounted once it has one.
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.folder.join(DISK)
     }
 
-    /// The same where a sandbox sees only what is mounted within a folder that it is shown, and not what is mounted over it: each entry by itself. Blocking,
-    /// some ten microseconds for each.
-    pub(crate) fn become_of_by_entries(&self, tenant: &Tenant) -> Result<(), EngineError> {
+    /// Whether nothing was written to its disk that is still there.
+    pub(crate) fn disk_is_empty(&self) -> Result<bool, EngineError> {
+        let disk = self.disk();
+        let mut entries = fs::read_dir(&disk).map_err(EngineError::host("read", &disk))?;
+        Ok(entries.next().is_none())
+    }
+
+    /// Mounts a function's code where the sandbox sees it, read-only. Before anything of a function runs in it. Blocking, some ten microseconds; for each entry
+    /// of the code if it is seen [within](Seen::Within) alone.
+    pub(crate) fn become_of(&self, tenant: &Tenant, seen: Seen) -> Result<(), EngineError> {
         say(&self.folder, &tenant.function)?;
         let folder = &tenant.code.0;
         let code = ReadOnly::of(folder, self.folder.join(CODE))?;
+        match seen {
+            Seen::Over => code.show(Path::new(""), self.task()),
+            Seen::Within => self.show_entries(&code, folder),
+        }
+    }
+
+    fn show_entries(&self, code: &ReadOnly, folder: &Path) -> Result<(), EngineError> {
         for entry in fs::read_dir(folder).map_err(EngineError::host("read", folder))? {
             let entry = entry.map_err(EngineError::host("read", folder))?;
             let (source, place) = (entry.path(), self.task().join(entry.file_name()));
@@ -143,19 +165,8 @@ impl Instance {
         self.freezer.get().map_or(Ok(()), Freezer::thaw)
     }
 
-    /// Connects it to what its policy allows and finds its cgroup; `pid` is its agent, which waits for its claim meanwhile: the function's code runs after it.
-    pub(crate) async fn found(
-        &self,
-        host: &Host,
-        spec: &SandboxSpec,
-        pid: u32,
-    ) -> Result<(), EngineError> {
-        self.attach(host, spec, pid).await?;
-        self.measure(pid, Cgroup::of_process(pid));
-        Ok(())
-    }
-
-    /// Gives the network namespace of this process a link to what the policy allows; none for one that allows nothing.
+    /// Gives the network namespace of this process a link to what the policy allows; none for one that allows nothing. Before anything of a function runs in
+    /// it.
     pub(crate) async fn attach(
         &self,
         host: &Host,
@@ -171,9 +182,9 @@ impl Instance {
         Ok(())
     }
 
-    /// Finds the freezer of this process, and takes the figures of this cgroup for the instance's from now on.
-    pub(crate) fn measure(&self, pid: u32, cgroup: Option<Cgroup>) {
-        if let Some(freezer) = Freezer::of_process(pid) {
+    /// Takes these for the instance's from now on.
+    pub(crate) fn measure(&self, freezer: Option<Freezer>, cgroup: Option<Cgroup>) {
+        if let Some(freezer) = freezer {
             self.freezer.get_or_init(|| freezer);
         }
         if let Some(cgroup) = cgroup {
@@ -191,6 +202,13 @@ impl Instance {
     /// The most memory that the processes there now have used so far, in bytes.
     pub fn peak_bytes(&self) -> Option<u64> {
         self.cgroup.get()?.peak_bytes()
+    }
+
+    /// Tells now of what it was refused until now.
+    pub(crate) async fn tell_refusals(&self) {
+        if let Some(attachment) = self.attachment.get() {
+            attachment.tell_refusals().await;
+        }
     }
 
     /// Takes its link away, unmounts everything in its folder and removes it: after its processes are gone. Repeating does nothing.

@@ -23,7 +23,7 @@ use warren_model::{EphemeralStorage, InstanceId, NetworkPolicy};
 use warren_network::{Network, NetworkError};
 
 pub use self::instance::Instance;
-pub(crate) use self::instance::remove_folder;
+pub(crate) use self::instance::{Seen, remove_folder};
 use self::{disk::Disks, ids::Ids};
 use crate::{EngineError, Refusal, SandboxSpec};
 
@@ -60,15 +60,18 @@ impl Host {
             opened: AtomicBool::new(false),
             disks: Disks::new(templates),
             network,
-            ids: Ids::default(),
+            ids: Ids::new(),
         }
     }
 
-    /// Makes the place for folders of instances: a tmpfs, whose mounts are passed on to the sandboxes that ask for it. After a sweep that kept nothing. Does
-    /// nothing without root, as [`probe`](Self::probe) says. Blocking.
+    /// Makes the place for folders of instances: a tmpfs, whose mounts are passed on to the sandboxes that ask for it. After a sweep that kept nothing: it is
+    /// an error if anything is mounted there still. Does nothing without root, as [`probe`](Self::probe) says. Blocking.
     pub fn open(&self) -> Result<(), EngineError> {
-        if !rustix::process::geteuid().is_root() || !mounts::below(&self.run)?.is_empty() {
+        if !rustix::process::geteuid().is_root() {
             return Ok(());
+        }
+        if let Some(left) = mounts::below(&self.run)?.into_iter().next() {
+            return Err(EngineError::StillMounted(left));
         }
         let failed = |errno: rustix::io::Errno| {
             EngineError::host("mount a tmpfs at", &self.run)(errno.into())
@@ -135,7 +138,7 @@ impl Host {
         instance: &Instance,
         storage: EphemeralStorage,
     ) -> Result<PathBuf, EngineError> {
-        self.disks.create(&instance.folder().join("tmp"), storage)
+        self.disks.create(&instance.disk(), storage)
     }
 
     /// Removes the folders of instances that are not kept, with their mounts and loop devices, and the network when none is kept: after the engines have

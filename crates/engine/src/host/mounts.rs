@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::mount::{UnmountFlags, unmount};
+use rustix::{
+    io::Errno,
+    mount::{UnmountFlags, unmount},
+};
 
 use crate::EngineError;
 
@@ -26,8 +29,11 @@ pub fn below(folder: &Path) -> Result<Vec<PathBuf>, EngineError> {
 pub fn unmount_below(folder: &Path) -> Result<(), EngineError> {
     for point in below(folder)? {
         // Detached: a process that still has the mount busy can't keep the name.
-        unmount(&point, UnmountFlags::DETACH)
-            .map_err(|errno| EngineError::host("unmount", &point)(errno.into()))?;
+        match unmount(&point, UnmountFlags::DETACH) {
+            // Somebody else was quicker: an instance that ends while all are swept.
+            Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
+            Err(errno) => return Err(EngineError::host("unmount", &point)(errno.into())),
+        }
     }
     Ok(())
 }

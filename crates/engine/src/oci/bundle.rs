@@ -22,6 +22,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) shown: &'a [Shown<'a>],
     /// The first of its user ids on the host; none: users are the host's.
     pub(crate) first_id: Option<u32>,
+    /// A user namespace that it joins; none: the program makes one if there are ids for it.
+    pub(crate) user_namespace: Option<&'a Path>,
     /// Its group, from the root of each hierarchy.
     pub(crate) group: String,
 }
@@ -55,7 +57,11 @@ pub(crate) fn config(parts: &Parts<'_>) -> Value {
         .collect();
     let mut ids = json!([]);
     if let Some(first) = parts.first_id {
-        namespaces.push(json!({ "type": "user" }));
+        let mut user = json!({ "type": "user" });
+        if let Some(path) = parts.user_namespace {
+            user["path"] = json!(path);
+        }
+        namespaces.push(user);
         ids = json!([{ "containerID": 0, "hostID": first, "size": RANGE }]);
     }
     json!({

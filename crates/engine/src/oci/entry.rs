@@ -30,7 +30,7 @@ use crate::{
 /// Programs that the way in takes.
 const PROGRAMS: [&str; 4] = ["sh", "mount", "unshare", "setpriv"];
 /// Where they are.
-const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// A file in the folder of the instance: what `/proc/meminfo` is to the program.
 const MEMINFO: &str = "meminfo";
 

@@ -10,9 +10,12 @@ use std::{
 use serde_json::Value;
 use tokio::{process::Command, task::block_in_place, time::timeout};
 
-use super::{OciEngine, Parts, Program, Runtime, config, other, sandbox::OciSandbox};
+use super::{
+    OciEngine, Parts, Program, Runtime, config, other, sandbox::OciSandbox,
+    user_namespace::UserNamespace,
+};
 use crate::{
-    EngineError, SandboxSpec,
+    EngineError, SandboxSpec, Tenant,
     host::{Host, Instance, cgroup::Group},
     inside,
 };
@@ -41,10 +44,23 @@ pub(crate) struct Start<'a> {
     pub(crate) config: &'a Value,
     /// Where program and agent write.
     pub(crate) output: &'a File,
+    /// What it is started from; none: the bundle.
+    pub(crate) image: Option<&'a Path>,
+}
+
+/// A sandbox that was started.
+pub(crate) struct Standing<'a> {
+    pub(crate) instance: &'a Instance,
+    pub(crate) group: &'a Group,
+    /// As in [`Start`].
+    pub(crate) first_id: Option<u32>,
+    /// As in [`Ground`](super::Ground).
+    pub(crate) view: &'a Path,
 }
 
 impl Start<'_> {
-    /// The command that every OCI runtime takes: `run` this bundle and come back. What it keeps and says is in the instance's folder.
+    /// The command that every OCI runtime takes: `run` this bundle and come back. What it keeps and says is in the instance's folder. It has the sandbox's limits
+    /// itself, which is where the sandbox has them from: to set them in a user namespace of another user's it would need CAP_SYS_RESOURCE (prlimit(2)).
     pub(crate) fn command(&self) -> Result<Command, EngineError> {
         let folder = self.instance.folder();
         let output = || {
@@ -52,8 +68,12 @@ impl Start<'_> {
                 .try_clone()
                 .map_err(EngineError::host("share", folder))
         };
-        let mut command = Command::new(self.program.path());
+        let files = inside::OPEN_FILES;
+        let mut command = Command::new("prlimit");
         command
+            .arg(format!("--nofile={files}:{files}"))
+            .arg("--core=0:0")
+            .arg(self.program.path())
             .arg("--root")
             .arg(folder.join(STATE))
             .arg("--log")
@@ -84,10 +104,24 @@ impl<R: Runtime + 'static> OciEngine<R> {
     pub(super) async fn launch(
         &self,
         program: &Program,
-        sandbox: &Arc<OciSandbox>,
+        sandbox: &Arc<OciSandbox<R>>,
         spec: &SandboxSpec,
+        image: Option<(&Tenant, &Path)>,
     ) -> Result<(), EngineError> {
-        let (output, config) = block_in_place(|| self.lay(sandbox, spec))?;
+        // It comes up while the rest is laid.
+        let mut namespace = match sandbox.first_id() {
+            Some(first) if R::JOINS_USER_NAMESPACE => Some(UserNamespace::begin(first)?),
+            _ => None,
+        };
+        let path = namespace.as_ref().map(UserNamespace::path);
+        let (output, config) = block_in_place(|| {
+            let laid = self.lay(sandbox, spec, path)?;
+            image.map_or(Ok(()), |(tenant, _)| sandbox.show_code(tenant))?;
+            Ok::<_, EngineError>(laid)
+        })?;
+        if let Some(namespace) = &mut namespace {
+            namespace.ready().await?;
+        }
         let folder = sandbox.instance().folder();
         let start = Start {
             program,
@@ -99,6 +133,7 @@ impl<R: Runtime + 'static> OciEngine<R> {
             view: &self.roots.view(),
             config: &config,
             output: &output,
+            image: image.map(|(_, image)| image),
         };
         let name = program.path().display().to_string();
         let failed = |output: String| EngineError::Program {
@@ -123,12 +158,19 @@ impl<R: Runtime + 'static> OciEngine<R> {
         if !R::LINK_FIRST {
             sandbox.instance().attach(&self.host, spec, pid).await?;
         }
-        sandbox.instance().measure(pid, self.runtime.figures(pid));
+        let group = sandbox.group();
+        let figures = self.runtime.figures(group);
+        sandbox.instance().measure(group.freezer(), figures);
         Ok(())
     }
 
     /// Makes everything that the program needs; answers where the sandbox's output goes, and its bundle before the runtime's own changes. Blocking.
-    fn lay(&self, sandbox: &OciSandbox, spec: &SandboxSpec) -> Result<(File, Value), EngineError> {
+    fn lay(
+        &self,
+        sandbox: &OciSandbox<R>,
+        spec: &SandboxSpec,
+        user_namespace: Option<&Path>,
+    ) -> Result<(File, Value), EngineError> {
         let instance = sandbox.instance();
         let root = self.roots.of(&spec.tree)?;
         let disk = self.host.disk(instance, spec.ephemeral_storage)?;
@@ -148,6 +190,7 @@ impl<R: Runtime + 'static> OciEngine<R> {
             root: &root,
             shown: &shown,
             first_id: sandbox.first_id(),
+            user_namespace,
             group: group.path(),
         });
         let mut config = common.clone();

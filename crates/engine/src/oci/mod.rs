@@ -11,6 +11,7 @@ mod reap;
 mod roots;
 mod sandbox;
 mod seccomp;
+mod user_namespace;
 
 use std::{
     collections::HashSet,
@@ -29,20 +30,17 @@ use warren_runtimes::Tree;
 pub(crate) use self::{
     bundle::{Parts, config},
     entry::{Entry, Source},
-    launch::{LOG, OUTPUT, PID, STATE, Start, words},
+    launch::{LOG, OUTPUT, PID, STATE, Standing, Start, words},
     program::Program,
 };
-use self::{
-    roots::Roots,
-    sandbox::{OciSandbox, Ways},
-};
+use self::{roots::Roots, sandbox::OciSandbox, user_namespace::UserNamespace};
 use crate::{
-    Capabilities, Engine, EngineError, Owner, Refusal, Sandbox, SandboxSpec, Unavailable,
+    Capabilities, Engine, EngineError, Owner, Refusal, Sandbox, SandboxSpec, Tenant, Unavailable,
     host::{
-        Host,
-        cgroup::{Cgroup, Limits, Slice},
+        Host, Seen,
+        cgroup::{Cgroup, Group, Limits, Slice},
     },
-    removal::unless_failed,
+    removal::launched,
 };
 
 /// What one OCI runtime does in its own way.
@@ -54,8 +52,20 @@ pub(crate) trait Runtime: Send + Sync {
     /// Whether the program takes the sandbox's link over when it starts, so that the link must be there before it and can't come later.
     const LINK_FIRST: bool = false;
 
-    /// Whether a sandbox sees what is mounted within a folder that it is shown, and not what is mounted over it.
-    const MOUNTS_WITHIN: bool = false;
+    /// Where a sandbox sees code that is mounted after its start.
+    const SEEN: Seen = Seen::Over;
+
+    /// As [`Engine::sized_at_start`].
+    const SIZED_AT_START: bool = false;
+
+    /// As [`Engine::overhead_mb`]; the group has room for it.
+    const OVERHEAD_MB: u32 = 0;
+
+    /// Whether the program joins a user namespace that is there before it; one with ways of its own makes its own.
+    const JOINS_USER_NAMESPACE: bool = false;
+
+    /// Whether it writes sandboxes to images and starts from them.
+    const RESTORES: bool = false;
 
     /// Its program on this host.
     fn program(&self) -> Result<Program, Unavailable>;
@@ -68,9 +78,9 @@ pub(crate) trait Runtime: Send + Sync {
         Limits::of(memory)
     }
 
-    /// Where the figures of a sandbox are, by its first process.
-    fn figures(&self, pid: u32) -> Option<Cgroup> {
-        Cgroup::of_process(pid)
+    /// The figures of a sandbox, by its group.
+    fn figures(&self, group: &Group) -> Option<Cgroup> {
+        group.figures()
     }
 
     /// Its own changes of the common bundle.
@@ -81,6 +91,12 @@ pub(crate) trait Runtime: Send + Sync {
     /// Runs the program until the sandbox is there, and answers how it ended; what it says goes to the start's output. With
     /// [`LINK_FIRST`](Self::LINK_FIRST) it attaches the link on the way.
     async fn run(&self, start: &Start<'_>) -> Result<ExitStatus, EngineError>;
+
+    /// Has the program write a sandbox to an image in this folder.
+    async fn checkpoint(&self, sandbox: &Standing<'_>, image: &Path) -> Result<(), EngineError> {
+        let _ = (sandbox, image);
+        Err(EngineError::NoCheckpoints)
+    }
 }
 
 /// What an engine stands on.
@@ -98,7 +114,7 @@ pub(crate) struct OciEngine<R> {
     roots: Roots,
     /// Found at the first need.
     slice: OnceLock<Slice>,
-    runtime: R,
+    runtime: Arc<R>,
 }
 
 impl<R: Runtime> OciEngine<R> {
@@ -108,7 +124,7 @@ impl<R: Runtime> OciEngine<R> {
             owner,
             host,
             slice: OnceLock::new(),
-            runtime,
+            runtime: Arc::new(runtime),
         }
     }
 
@@ -140,6 +156,9 @@ impl<R: Runtime + 'static> Engine for OciEngine<R> {
                 next_step: "Enable it: see cgroup_enable= and systemd.unified_cgroup_hierarchy= of the kernel's command line".to_owned(),
             });
         }
+        if R::JOINS_USER_NAMESPACE && user_namespaces() {
+            UserNamespace::probe()?;
+        }
         let ground = Ground {
             host: &self.host,
             slice,
@@ -158,6 +177,14 @@ impl<R: Runtime + 'static> Engine for OciEngine<R> {
         self.host.network().out_of_reach(&config.network).await
     }
 
+    fn sized_at_start(&self) -> bool {
+        R::SIZED_AT_START
+    }
+
+    fn overhead_mb(&self) -> u32 {
+        R::OVERHEAD_MB
+    }
+
     fn default_network(&self) -> NetworkPolicy {
         self.host.network().default_policy()
     }
@@ -170,30 +197,20 @@ impl<R: Runtime + 'static> Engine for OciEngine<R> {
     }
 
     async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError> {
-        let program = self.runtime.program().map_err(EngineError::Unavailable)?;
-        let group = self.slice()?.group(&spec.instance);
-        let first_id = user_namespaces().then(|| self.host.ids().take()).flatten();
-        let instance = match block_in_place(|| self.host.instance(&spec)) {
-            Ok(instance) => instance,
-            Err(error) => {
-                first_id.inspect(|first| self.host.ids().give_back(*first));
-                return Err(error);
-            }
-        };
-        let sandbox = Arc::new(OciSandbox::new(
-            Ways {
-                name: R::NAME,
-                limits: R::limits,
-                mounts_within: R::MOUNTS_WITHIN,
-            },
-            instance,
-            group,
-            &spec,
-            first_id,
-            Arc::clone(&self.host),
-        ));
-        let started = self.launch(&program, &sandbox, &spec).await;
-        unless_failed(sandbox, started).await
+        self.start_from(spec, None).await
+    }
+
+    fn restores(&self) -> bool {
+        R::RESTORES
+    }
+
+    async fn restore(
+        &self,
+        spec: SandboxSpec,
+        tenant: &Tenant,
+        image: &Path,
+    ) -> Result<Arc<dyn Sandbox>, EngineError> {
+        self.start_from(spec, Some((tenant, image))).await
     }
 
     async fn reap(&self, keep: &HashSet<InstanceId>) -> Result<usize, EngineError> {
@@ -206,6 +223,40 @@ impl<R: Runtime + 'static> Engine for OciEngine<R> {
             }
             Ok(removed)
         })
+    }
+}
+
+impl<R: Runtime + 'static> OciEngine<R> {
+    /// A new sandbox, or one from an image, which then is its tenant's.
+    async fn start_from(
+        &self,
+        spec: SandboxSpec,
+        image: Option<(&Tenant, &Path)>,
+    ) -> Result<Arc<dyn Sandbox>, EngineError> {
+        let program = self.runtime.program().map_err(EngineError::Unavailable)?;
+        let group = self.slice()?.group(&spec.instance);
+        let first_id = match user_namespaces() {
+            true => Some(block_in_place(|| self.host.ids().take())?),
+            false => None,
+        };
+        let instance = match block_in_place(|| self.host.instance(&spec)) {
+            Ok(instance) => instance,
+            Err(error) => {
+                first_id.inspect(|first| self.host.ids().give_back(*first));
+                return Err(error);
+            }
+        };
+        let sandbox = Arc::new(OciSandbox::new(
+            Arc::clone(&self.runtime),
+            instance,
+            group,
+            &spec,
+            first_id,
+            self.roots.view(),
+            Arc::clone(&self.host),
+        ));
+        let launch = self.launch(&program, &sandbox, &spec, image);
+        launched(Arc::clone(&sandbox) as _, launch).await
     }
 }
 

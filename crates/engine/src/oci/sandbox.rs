@@ -2,7 +2,7 @@
 
 use std::{
     os::fd::OwnedFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -12,33 +12,21 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, pidfd_open},
 };
-use tokio::{net::UnixStream, sync::Mutex};
-use warren_model::{EngineName, InstanceId, Memory};
+use tokio::{net::UnixStream, sync::Mutex, task::block_in_place};
+use warren_model::{InstanceId, Memory};
 use warren_protocol::StreamKind;
 
-use super::{launch::words, other};
+use super::{Runtime, Standing, launch::words, other};
 use crate::{
     EngineError, Sandbox, SandboxSpec, Tenant, Usage,
-    host::{
-        Host, Instance,
-        cgroup::{Group, Limits},
-    },
+    host::{Host, Instance, Seen, cgroup::Group},
 };
 
 /// Between looks whether the agent still runs, while it is waited for.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What sandboxes of a runtime do in their own way after the start.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Ways {
-    pub(super) name: EngineName,
-    pub(super) limits: fn(Memory) -> Limits,
-    /// As [`Runtime::MOUNTS_WITHIN`](super::Runtime::MOUNTS_WITHIN).
-    pub(super) mounts_within: bool,
-}
-
-pub(super) struct OciSandbox {
-    ways: Ways,
+pub(super) struct OciSandbox<R> {
+    runtime: Arc<R>,
     instance: Instance,
     group: Group,
     /// The agent's binary on the host.
@@ -48,6 +36,8 @@ pub(super) struct OciSandbox {
     memory: Memory,
     /// The first of its user ids, taken from the host's.
     first_id: Option<u32>,
+    /// As in [`Ground`](super::Ground).
+    view: PathBuf,
     host: Arc<Host>,
     /// PID 1 of the sandbox; none before it was started.
     init: OnceLock<Init>,
@@ -61,23 +51,25 @@ struct Init {
     descriptor: OwnedFd,
 }
 
-impl OciSandbox {
+impl<R: Runtime> OciSandbox<R> {
     pub(super) fn new(
-        ways: Ways,
+        runtime: Arc<R>,
         instance: Instance,
         group: Group,
         spec: &SandboxSpec,
         first_id: Option<u32>,
+        view: PathBuf,
         host: Arc<Host>,
     ) -> Self {
         Self {
-            ways,
+            runtime,
             instance,
             group,
             agent: spec.agent.clone(),
             start_limit: spec.start_limit,
             memory: spec.memory,
             first_id,
+            view,
             host,
             init: OnceLock::new(),
             killed: Mutex::new(false),
@@ -94,6 +86,11 @@ impl OciSandbox {
 
     pub(super) fn first_id(&self) -> Option<u32> {
         self.first_id
+    }
+
+    /// Shows it a function's code, before anything of that function runs in it. Blocking.
+    pub(super) fn show_code(&self, tenant: &Tenant) -> Result<(), EngineError> {
+        self.instance.become_of(tenant, R::SEEN)
     }
 
     /// The program says that this process is PID 1 of the sandbox.
@@ -153,18 +150,14 @@ impl OciSandbox {
 }
 
 #[async_trait]
-impl Sandbox for OciSandbox {
+impl<R: Runtime + 'static> Sandbox for OciSandbox<R> {
     fn id(&self) -> &InstanceId {
         self.instance.id()
     }
 
     fn evidence(&self) -> String {
         let pid = self.init.get().map_or(0, |init| init.pid);
-        format!(
-            "{} process {pid}, cgroup {}",
-            self.ways.name,
-            self.group.path()
-        )
+        format!("{} process {pid}, cgroup {}", R::NAME, self.group.path())
     }
 
     async fn open(&self, kind: StreamKind) -> Result<UnixStream, EngineError> {
@@ -180,12 +173,13 @@ impl Sandbox for OciSandbox {
     }
 
     async fn claim(&self, tenant: &Tenant) -> Result<(), EngineError> {
-        match self.ways.mounts_within {
-            true => self.instance.become_of_by_entries(tenant)?,
-            false => self.instance.become_of(tenant)?,
+        match R::SEEN {
+            Seen::Over => self.show_code(tenant)?,
+            // Of many entries, milliseconds.
+            Seen::Within => block_in_place(|| self.show_code(tenant))?,
         }
         if tenant.memory != self.memory {
-            self.group.raise(&(self.ways.limits)(tenant.memory))?;
+            self.group.raise(&R::limits(tenant.memory))?;
         }
         Ok(())
     }
@@ -198,12 +192,31 @@ impl Sandbox for OciSandbox {
         self.instance.thaw()
     }
 
+    async fn checkpoint(&self, image: &Path) -> Result<(), EngineError> {
+        if !self.instance.disk_is_empty()? {
+            return Err(EngineError::Unsuited(
+                "its Init left files in /tmp".to_owned(),
+            ));
+        }
+        let standing = Standing {
+            instance: &self.instance,
+            group: &self.group,
+            first_id: self.first_id,
+            view: &self.view,
+        };
+        self.runtime.checkpoint(&standing, image).await
+    }
+
     fn usage(&self) -> Option<Usage> {
         self.instance.usage()
     }
 
     fn peak_bytes(&self) -> Option<u64> {
         self.instance.peak_bytes()
+    }
+
+    async fn tell_refusals(&self) {
+        self.instance.tell_refusals().await;
     }
 
     async fn kill(&self) -> Result<(), EngineError> {

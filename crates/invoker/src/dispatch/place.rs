@@ -50,6 +50,12 @@ impl Waiting {
         true
     }
 
+    /// Forgets a run that waits. Whether it did.
+    fn forget(&mut self, call: CallId, pool: PoolKey) -> bool {
+        self.pools.remove(&pool);
+        self.calls.remove(&call).is_some()
+    }
+
     /// Refuses a run. Whether the call is one.
     pub(super) fn refuse(&mut self, call: CallId, refusal: Refusal) -> bool {
         self.pools.retain(|_, waiting| *waiting != call);
@@ -63,7 +69,7 @@ impl Waiting {
 }
 
 impl Dispatch {
-    /// Waits for room for one run, within the bounds for calls.
+    /// Waits for room for one run, within the bounds for calls. Dropping it gives up.
     pub(crate) async fn place(
         &self,
         context: &Arc<Context>,
@@ -71,21 +77,49 @@ impl Dispatch {
         memory: Memory,
     ) -> Result<Place, InvokeError> {
         let (granted, answer) = oneshot::channel();
-        {
+        let _turn = {
             let mut core = self.lock();
-            let (pool, call) = core.one_call_pool(engine, memory);
+            let memory_mb = context.launcher.instance_mb(engine, memory);
+            let (pool, call) = core.one_call_pool(engine, memory_mb);
             core.runs.pools.insert(pool, call);
             core.runs.calls.insert(call, granted);
             self.handle_locked(&mut core, context, Event::Arrive { call, pool });
             // No second call comes, so that it is forgotten with its only one.
             self.handle_locked(&mut core, context, Event::Obsolete { pool });
-        }
+            Turn {
+                context,
+                call,
+                pool,
+            }
+        };
         answer.await.unwrap_or(Err(InvokeError::Stopping))
     }
 }
 
+/// A run's turn in the queue; nothing once it was granted or refused. Dropping it gives it up.
+struct Turn<'c> {
+    context: &'c Arc<Context>,
+    call: CallId,
+    pool: PoolKey,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let Self {
+            context,
+            call,
+            pool,
+        } = *self;
+        let dispatch = &context.dispatch;
+        let mut core = dispatch.lock();
+        if core.runs.forget(call, pool) {
+            dispatch.handle_locked(&mut core, context, Event::Withdrawn { call, pool });
+        }
+    }
+}
+
 impl Core {
-    fn one_call_pool(&mut self, engine: EngineName, memory: Memory) -> (PoolKey, CallId) {
+    fn one_call_pool(&mut self, engine: EngineName, memory_mb: u32) -> (PoolKey, CallId) {
         let function = match self.runs.function {
             Some(function) => function,
             None => {
@@ -99,7 +133,7 @@ impl Core {
             PoolSpec {
                 function,
                 engine,
-                memory_mb: memory.get(),
+                memory_mb,
                 concurrency: NonZeroU32::MIN,
             },
         );

@@ -62,6 +62,18 @@ impl Ending {
         }
     }
 
+    /// Of an Init, in words.
+    pub(super) fn explain(&self) -> String {
+        match self {
+            Self::Deadline => "Init took too long".to_owned(),
+            Self::InitError(body) => ErrorObject::parse(body).map_or_else(String::new, |error| {
+                format!("{}: {}", error.error_type, error.error_message)
+            }),
+            Self::Exited(life, memory_killed) => exit_words(life, *memory_killed),
+            Self::Channel(error) => warren_model::chain(error),
+        }
+    }
+
     /// For the INIT_REPORT line.
     pub(super) fn status(&self) -> Status {
         match self {

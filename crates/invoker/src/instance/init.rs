@@ -10,16 +10,20 @@ use warren_engine::{EngineError, Refused, Tenant};
 use warren_model::{InstanceId, NetworkPolicy, Timestamp, Wait, chain, limits::INIT_LIMIT};
 use warren_protocol::{Init, StreamKind};
 use warren_runtimes::Recipe;
+use warren_scheduler::Origin;
 use warren_telemetry::report::InitPhase;
 
-use super::{Instance, LOOK, OUTPUT_NEWS, ended, ending::Ending, gauge::Gauge, opening::Opening};
+use super::{
+    Instance, LOOK, OUTPUT_NEWS, ended, ending::Ending, opening::Opening, snapshot::NoImage,
+};
 use crate::{
-    booted::{Booted, refusals},
+    booted::Booted,
     call_channel::{CallChannel, ChannelError},
     claim::claim,
     control::{Control, Life},
     dispatch::Pool,
     environment::{acts_at_exec, environment},
+    gauge::Gauge,
     invoker::Context,
     recorder::Recorder,
 };
@@ -35,16 +39,72 @@ async fn tell(
     }
 }
 
+/// Makes the image that later instances are restored from.
+async fn make_checkpoint(context: Arc<Context>, pool: Arc<Pool>) {
+    let function = pool.version.function.as_str();
+    match Instance::checkpoint(&context, &pool).await {
+        Ok(image) => {
+            tracing::info!(
+                function,
+                "a checkpoint was made: instances are restored from now on"
+            );
+            pool.checkpoint.made(image);
+        }
+        Err(NoImage::Never(why)) => {
+            tracing::warn!(
+                function,
+                why,
+                "there is no checkpoint of a function: its instances are started"
+            );
+            pool.checkpoint.give_up(why);
+        }
+        Err(NoImage::NotNow(why)) => {
+            tracing::info!(function, why, "there is no room for a checkpoint now");
+            pool.checkpoint.put_off();
+        }
+    }
+}
+
 impl Instance {
-    /// Starts the sandbox and runs Init. `Err` only where the platform failed.
+    /// Restores the sandbox, or starts it and runs Init. `Err` only where the platform failed.
     pub(super) async fn start(context: &Arc<Context>, pool: &Arc<Pool>) -> Result<Self, String> {
+        let begun = Instant::now();
+        if let Some(image) = pool.checkpoint.image() {
+            match Self::restored(context, pool, &image).await {
+                Ok(instance) => {
+                    pool.checkpoint.opened(Origin::Restored, begun.elapsed());
+                    return Ok(instance);
+                }
+                Err(why) => {
+                    tracing::warn!(
+                        function = pool.version.function.as_str(),
+                        why,
+                        "an instance could not be restored; it is started"
+                    );
+                    pool.checkpoint.failed(&why);
+                }
+            }
+        }
+        let instance = Self::started(context, pool).await?;
+        if let (true, Some(init)) = (pool.version.config.snap_start, instance.init)
+            && pool
+                .checkpoint
+                .opened(Origin::Started { init }, begun.elapsed())
+        {
+            tokio::spawn(make_checkpoint(Arc::clone(context), Arc::clone(pool)));
+        }
+        Ok(instance)
+    }
+
+    /// Starts a sandbox, or claims one that was started ahead, and runs Init.
+    async fn started(context: &Arc<Context>, pool: &Arc<Pool>) -> Result<Self, String> {
         let begun = Instant::now();
         let version = &pool.version;
         let launcher = &context.launcher;
         let text = |error: Box<dyn std::error::Error + Send + Sync>| chain(error.as_ref());
         let engine = launcher.engine(version.config.engine).map_err(text)?;
         let tenant = launcher.tenant(version).await.map_err(text)?;
-        if let Some(stem) = context.stems.take(&version.config) {
+        if let Some(stem) = context.stems.take(launcher, &version.config) {
             let recipe = launcher.recipe(version).map_err(text)?;
             match Self::claimed(context, pool, stem, &tenant, &recipe).await {
                 Ok(instance) => return Ok(instance.opened(Wait::Claim, begun).await),
@@ -56,7 +116,7 @@ impl Instance {
                 }
             }
         }
-        let (refused, refusals) = refusals();
+        let (refused, refusals) = mpsc::unbounded_channel();
         let id = InstanceId::random();
         let made = launcher.spec(version, &id, refused);
         let (spec, recipe) = made.await.map_err(text)?;
@@ -83,8 +143,8 @@ impl Instance {
         self
     }
 
-    /// Makes a sandbox the function's. Nothing is left of it on an error.
-    async fn claimed(
+    /// Makes a sandbox the function's; on an error it is removed, in the background if that takes long.
+    pub(super) async fn claimed(
         context: &Arc<Context>,
         pool: &Arc<Pool>,
         booted: Booted,
@@ -92,13 +152,18 @@ impl Instance {
         recipe: &Recipe,
     ) -> Result<Self, EngineError> {
         if let Err(error) = booted.sandbox.claim(tenant).await {
-            tokio::spawn(booted.end());
+            booted.sandbox.remove_soon().await;
             return Err(error);
         }
         Ok(Self::of(context, pool, booted, recipe))
     }
 
-    fn of(context: &Arc<Context>, pool: &Arc<Pool>, booted: Booted, recipe: &Recipe) -> Self {
+    pub(super) fn of(
+        context: &Arc<Context>,
+        pool: &Arc<Pool>,
+        booted: Booted,
+        recipe: &Recipe,
+    ) -> Self {
         let version = &pool.version;
         let Booted {
             sandbox,
@@ -168,25 +233,26 @@ impl Instance {
     }
 
     /// Claims, and waits until the runtime is ready.
-    async fn init(&mut self, deadline: Instant) -> Result<(), Ending> {
+    pub(super) async fn init(&mut self, deadline: Instant) -> Result<(), Ending> {
         self.gauge.begin();
         self.recorder.runtime_begins();
-        let mut told = Ok(());
-        match std::mem::take(&mut self.standby) {
-            true => {
-                let init = Init {
-                    environment: self.claim.environment.clone(),
-                    directory: self.claim.directory.clone(),
-                };
-                told = self.channel.init(&init).await;
+        let told = match std::mem::take(&mut self.standby) {
+            true => Some(Init {
+                environment: self.claim.environment.clone(),
+                directory: self.claim.directory.clone(),
+            }),
+            false => {
+                self.control.claim(&self.claim);
+                None
             }
-            false => self.control.claim(&self.claim),
-        }
+        };
         let mut life = self.life.clone();
         let outcome = tokio::select! {
             biased;
             ready = timeout_at(deadline, async {
-                told?;
+                if let Some(init) = &told {
+                    self.channel.init(init).await?;
+                }
                 self.channel.ready().await
             }) => ready,
             // The runtime may have said why just before it ended.
@@ -230,9 +296,10 @@ impl Instance {
     async fn restart(&mut self, deadline: Instant) -> Result<(), Ending> {
         self.end_runtime().await;
         self.standby = false;
-        match self.sandbox.open(StreamKind::Call).await {
-            Ok(stream) => self.channel = CallChannel::new(stream, &self.busy_poll),
-            Err(error) => {
+        match timeout_at(deadline, self.sandbox.open(StreamKind::Call)).await {
+            Ok(Ok(stream)) => self.channel = CallChannel::new(stream, &self.busy_poll),
+            Err(_) => return Err(Ending::Deadline),
+            Ok(Err(error)) => {
                 tracing::warn!(instance = %self.sandbox.id(), error = chain(&error), "no new call stream");
                 return Err(Ending::Exited(Life::Gone, self.oom_killed()));
             }

@@ -73,7 +73,7 @@ fn end(ended: &Ended) -> CallEnd {
     }
 }
 
-/// Lambda's `errorType`, if there is one.
+/// Lambda's `errorType`, if there is one: without control characters, as databases and terminals don't take all of them.
 fn error_type(ended: &Ended) -> Option<String> {
     let text = match (&ended.outcome, &ended.status) {
         (Outcome::Answer(_), _) => return None,
@@ -82,7 +82,8 @@ fn error_type(ended: &Ended) -> Option<String> {
         (Outcome::Error(body), _) if body.len() > MAX_ERROR => return None,
         (Outcome::Error(body), _) => ErrorObject::parse(body)?.error_type,
     };
-    let cut: String = text.chars().take(MAX_ERROR_TYPE).collect();
+    let shown = text.chars().filter(|c| !c.is_control());
+    let cut: String = shown.take(MAX_ERROR_TYPE).collect();
     (!cut.is_empty()).then_some(cut)
 }
 
@@ -111,6 +112,10 @@ mod tests {
         let object = |kind: &str| format!("{{\"errorType\":\"{kind}\",\"errorMessage\":\"\"}}");
         assert_eq!(of(object("ValueError")).as_deref(), Some("ValueError"));
         assert_eq!(of(object("")), None);
+        // Escapes of JSON: NUL, an escape sequence, a line.
+        let hidden = object("a\\u0000b\\u001b[2J\\nc\\u0085");
+        assert_eq!(of(hidden).as_deref(), Some("ab[2Jc"));
+        assert_eq!(of(object("\\u0000")), None);
         assert_eq!(of("no object".to_owned()), None);
         assert_eq!(of(object(&"x".repeat(MAX_ERROR))), None);
         let long = of(object(&"\u{e4}".repeat(1_000))).unwrap();

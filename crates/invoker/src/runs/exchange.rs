@@ -1,257 +1,271 @@
 //! The program and its client: input, output, errors, limits. Time, memory and the count of bytes are the host's own.
+//!
+//! ```text
+//!   running ──► killed, at a limit ──► draining ──► over
+//!      └───────── it ended by itself ────► ▲
+//! ```
+//! While it drains, what the program had written is taken from the agent, whatever the client does.
 
-use std::{
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{pin::pin, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::unix::{OwnedReadHalf, OwnedWriteHalf},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::mpsc,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 use warren_engine::{Refused, Sandbox};
-use warren_model::{Config, chain};
-use warren_protocol::{Claim, Exited, StreamKind};
+use warren_model::{Config, NetworkPolicy};
+use warren_protocol::{Claim, Exited, ProtocolError};
 
 use super::{
     InputPiece, RunEvent,
-    control::{self, Listener, News},
+    control::{self, Commands, Listener, News},
+    delivery::{Delivery, Stop},
+    input::Input,
     outcome::{Cause, Ended},
 };
+use crate::gauge::Gauge;
 
 /// Bytes of output that are read at a time.
 const PIECE: usize = 64 << 10;
 /// Between two looks at the memory.
 const LOOK: Duration = Duration::from_millis(100);
-/// How long the last output may take to arrive after the program was ended at its time limit.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long a client may take for the rest of the output of a program that has ended: some hundred KiB at most.
-const REST: Duration = Duration::from_secs(60);
+/// How long the agent may take to accept that it shall kill the program, and the program to be gone.
+const KILL: Duration = Duration::from_millis(200);
+/// How long the last output may take to come from the agent.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long the client waits for what the network refused.
+const REFUSALS: Duration = Duration::from_millis(500);
 
 /// What an exchange needs.
 pub(super) struct Exchange<'r> {
-    pub(super) sandbox: Arc<dyn Sandbox>,
+    pub(super) sandbox: &'r dyn Sandbox,
     pub(super) config: &'r Config,
-    pub(super) max_output: u64,
-    pub(super) events: &'r mpsc::Sender<RunEvent>,
+    pub(super) delivery: &'r Delivery,
 }
 
-/// Bytes of output that may still come, over both streams.
-struct Allowance(AtomicU64);
+/// The streams to the agent.
+pub(super) struct Streams {
+    pub(super) control: UnixStream,
+    pub(super) call: UnixStream,
+}
 
-/// Why a stream of output is not read any more.
-enum OutputEnd {
-    Over,
-    Limit,
-    ClientGone,
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Killed,
+    Draining,
+}
+
+/// Why nothing more is heard on the control stream but that the program has ended.
+enum Silence {
+    Stopped(Stop),
+    Gone,
+    Broken(ProtocolError),
 }
 
 impl Exchange<'_> {
     /// Runs the program to its end, whatever that is.
     pub(super) async fn run(
         &self,
-        claim: Claim,
-        input: mpsc::Receiver<InputPiece>,
+        streams: Streams,
+        claim: &Claim,
+        input: Input,
         refusals: &mut mpsc::UnboundedReceiver<Refused>,
     ) -> Ended {
         let begin = Instant::now();
-        let mut figures = Figures::default();
-        let (cause, cut) = match self.connect(&claim).await {
-            Err(why) => (Cause::Lost(why), false),
-            Ok(streams) => {
-                self.converse(streams, begin, input, refusals, &mut figures)
+        let mut gauge = Gauge::default();
+        let (listener, mut commands) = control::split(streams.control);
+        let (cause, cut) = match self.claim(&mut commands, claim).await {
+            Err(cause) => (cause, false),
+            Ok(()) => {
+                let agent = (listener, commands, streams.call);
+                self.converse(agent, begin, input, refusals, &mut gauge)
                     .await
             }
         };
         let duration = begin.elapsed();
-        figures.last_look(self.sandbox.as_ref());
+        let used = gauge.at_call_end(self.sandbox, duration);
+        let memory_killed = gauge.killed_since_begin(self.sandbox);
+        if !matches!(cause, Cause::Abandoned) {
+            self.last_refusals(refusals).await;
+        }
         Ended {
             cause,
-            memory_killed: figures.oom_kills > 0,
+            memory_killed,
             cut,
             duration,
-            peak_bytes: figures.peak_bytes.min(self.config.memory.bytes()),
+            peak_bytes: used.peak_bytes.unwrap_or(0).min(self.config.memory.bytes()),
         }
     }
 
-    async fn connect(&self, claim: &Claim) -> Result<Streams, String> {
-        let sandbox = &self.sandbox;
-        let open = |kind| async move { sandbox.open(kind).await.map_err(|error| chain(&error)) };
-        let control = open(StreamKind::Control).await?;
-        let call = open(StreamKind::Call).await?;
-        sandbox.seal().map_err(|error| chain(&error))?;
-        let (listener, mut commands) = control::split(control);
-        let claimed = commands.claim(claim).await;
-        claimed.map_err(|error| format!("its agent took no claim: {error}"))?;
-        let (output, input) = call.into_split();
-        Ok(Streams {
-            listener,
-            commands,
-            output,
-            input,
-        })
+    /// Starts the program.
+    async fn claim(&self, commands: &mut Commands, claim: &Claim) -> Result<(), Cause> {
+        let claimed = timeout(self.config.timeout.duration(), commands.claim(claim));
+        tokio::select! {
+            biased;
+            () = self.delivery.closed() => Err(Cause::Abandoned),
+            claimed = claimed => match claimed {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(Cause::Lost(format!("its agent took no claim: {error}"))),
+                Err(_) => Err(Cause::Deadline),
+            }
+        }
     }
 
-    /// Why it is over, and whether output is missing at the end.
+    /// Why it is over, and whether output may be missing at the end.
     async fn converse(
         &self,
-        streams: Streams,
+        (mut listener, mut commands, call): (Listener, Commands, UnixStream),
         begin: Instant,
-        input: mpsc::Receiver<InputPiece>,
+        input: Input,
         refusals: &mut mpsc::UnboundedReceiver<Refused>,
-        figures: &mut Figures,
+        gauge: &mut Gauge,
     ) -> (Cause, bool) {
-        let Streams {
-            mut listener,
-            mut commands,
-            output,
-            input: to_program,
-        } = streams;
-        let allowance = Allowance(AtomicU64::new(self.max_output));
+        let (output, to_program) = call.into_split();
         let mut feeding = pin!(feed(input, to_program));
-        let mut reading = pin!(self.read(output, &allowance));
-        let mut listening = pin!(self.listen(&mut listener, &allowance));
-        let (mut fed, mut read, mut exited) = (false, false, None);
-        let mut timed_out = false;
+        let mut reading = pin!(self.read(output));
+        let mut listening = pin!(self.listen(&mut listener));
+        let (mut fed, mut read, mut heard, mut cut) = (false, false, false, false);
+        let (mut exited, mut cause) = (None, None);
+        let mut phase = Phase::Running;
         let mut until = begin + self.config.timeout.duration();
         let mut look = begin + LOOK;
-        loop {
-            if read && let Some(how) = exited.take() {
-                return match timed_out {
-                    true => (Cause::Deadline, false),
-                    false => (Cause::Exited(how), false),
-                };
-            }
+        while !(read && heard) {
+            // A limit that was met just now, and whether only the last output is missing.
+            let (mut limit, mut over) = (None, false);
             tokio::select! {
                 biased;
-                () = self.events.closed() => return (Cause::Abandoned, true),
-                end = &mut reading, if !read => match end {
-                    OutputEnd::Over => read = true,
-                    OutputEnd::Limit => return (Cause::Output, true),
-                    OutputEnd::ClientGone => return (Cause::Abandoned, true),
-                },
-                end = &mut listening, if exited.is_none() => match end {
-                    Ok(how @ Exited::Spawn(_)) => return (Cause::Exited(how), false),
-                    Ok(how) => {
-                        exited = Some(how);
-                        until = Instant::now() + if timed_out { LAST_WORDS } else { REST };
+                () = self.delivery.closed() => return (Cause::Abandoned, true),
+                end = &mut reading, if !read => {
+                    read = true;
+                    match end {
+                        Ok(()) => {}
+                        Err(Stop::Limit) => limit = Some(Cause::Output),
+                        Err(Stop::Full) => cut = true,
+                        Err(Stop::ClientGone) => return (Cause::Abandoned, true),
                     }
-                    Err(Cause::Lost(_)) if timed_out => return (Cause::Deadline, true),
-                    Err(cause) => return (cause, true),
-                },
+                }
+                end = &mut listening, if !heard => {
+                    heard = true;
+                    match end {
+                        Ok(how @ Exited::Spawn(_)) => return (Cause::Exited(how), false),
+                        Ok(how) => {
+                            exited = Some(how);
+                            over = true;
+                        }
+                        Err(Silence::Stopped(Stop::Limit)) => limit = Some(Cause::Output),
+                        Err(Silence::Stopped(Stop::Full)) => cut = true,
+                        Err(Silence::Stopped(Stop::ClientGone)) => return (Cause::Abandoned, true),
+                        Err(Silence::Gone) => over = true,
+                        Err(Silence::Broken(error)) => {
+                            let why = format!("its agent broke the protocol: {error}");
+                            return (cause.unwrap_or(Cause::Lost(why)), true);
+                        }
+                    }
+                }
                 whole = &mut feeding, if !fed => match whole {
                     true => fed = true,
                     false => return (Cause::Abandoned, true),
                 },
                 Some(refused) = refusals.recv() => self.tell(&refused),
-                () = sleep_until(until) => match exited.take() {
-                    Some(how) if !timed_out => return (Cause::Exited(how), true),
-                    None if !timed_out => {
-                        timed_out = true;
-                        until = Instant::now() + LAST_WORDS;
-                        if commands.kill().await.is_err() {
-                            return (Cause::Deadline, true);
-                        }
+                () = sleep_until(until) => match phase {
+                    Phase::Running => limit = Some(Cause::Deadline),
+                    Phase::Killed => over = true,
+                    Phase::Draining => {
+                        cut = true;
+                        break;
                     }
-                    _ => return (Cause::Deadline, true),
                 },
                 () = sleep_until(look) => {
-                    figures.look(self.sandbox.as_ref());
+                    gauge.sample(self.sandbox);
                     look = Instant::now() + LOOK;
                 }
             }
+            if let Some(limit) = limit {
+                // One after another is told as the first.
+                cut |= cause.is_some();
+                cause.get_or_insert(limit);
+                if phase == Phase::Running {
+                    // An agent that takes no command is told by its streams, or by the time that it takes.
+                    let _ = timeout(KILL, commands.kill()).await;
+                    phase = Phase::Killed;
+                    until = Instant::now() + KILL;
+                }
+            }
+            if over {
+                self.delivery.keep();
+                phase = Phase::Draining;
+                until = Instant::now() + LAST_WORDS;
+            }
         }
+        let cause = cause.or(exited.map(Cause::Exited));
+        let gone = || Cause::Lost("its agent is gone".to_owned());
+        (cause.unwrap_or_else(gone), cut)
     }
 
     /// Passes the standard output on.
-    async fn read(&self, mut output: OwnedReadHalf, allowance: &Allowance) -> OutputEnd {
+    async fn read(&self, mut output: OwnedReadHalf) -> Result<(), Stop> {
         let mut buffer = BytesMut::new();
         loop {
             buffer.reserve(PIECE);
             match output.read_buf(&mut buffer).await {
                 // An agent that ends is told by its control stream.
-                Ok(0) | Err(_) => return OutputEnd::Over,
+                Ok(0) | Err(_) => return Ok(()),
                 Ok(_) => {}
             }
-            let (piece, whole) = allowance.take(buffer.split().freeze());
-            if self.events.send(RunEvent::Stdout(piece)).await.is_err() {
-                return OutputEnd::ClientGone;
-            }
-            if !whole {
-                return OutputEnd::Limit;
-            }
+            let piece = buffer.split().freeze();
+            self.delivery.output(piece, RunEvent::Stdout).await?;
         }
     }
 
     /// Passes the standard error on until the program has ended.
-    async fn listen(
-        &self,
-        listener: &mut Listener,
-        allowance: &Allowance,
-    ) -> Result<Exited, Cause> {
+    async fn listen(&self, listener: &mut Listener) -> Result<Exited, Silence> {
         loop {
             match listener.next().await {
-                News::Stderr(bytes) => {
-                    let (piece, whole) = allowance.take(bytes);
-                    if self.events.send(RunEvent::Stderr(piece)).await.is_err() {
-                        return Err(Cause::Abandoned);
-                    }
-                    if !whole {
-                        return Err(Cause::Output);
-                    }
+                News::Stderr(piece) => {
+                    let passed = self.delivery.output(piece, RunEvent::Stderr);
+                    passed.await.map_err(Silence::Stopped)?;
                 }
                 News::Exited(how) => return Ok(how),
-                News::Gone => return Err(Cause::Lost("its agent is gone".to_owned())),
-                News::Broken(error) => {
-                    return Err(Cause::Lost(format!(
-                        "its agent broke the protocol: {error}"
-                    )));
-                }
+                News::Gone => return Err(Silence::Gone),
+                News::Broken(error) => return Err(Silence::Broken(error)),
             }
         }
     }
 
-    /// Says in the standard error what the network refused: the program sees only that a connection failed. Not worth any wait.
+    /// Tells of what the network refused and was not told yet: a short run is over before that comes by itself.
+    async fn last_refusals(&self, refusals: &mut mpsc::UnboundedReceiver<Refused>) {
+        if self.config.network == NetworkPolicy::None {
+            return;
+        }
+        if timeout(REFUSALS, self.sandbox.tell_refusals())
+            .await
+            .is_err()
+        {
+            tracing::debug!(run = %self.sandbox.id(), "what a run was refused was not known in time");
+        }
+        while let Ok(refused) = refusals.try_recv() {
+            self.tell(&refused);
+        }
+    }
+
+    /// Says in the standard error what the network refused: the program sees only that a connection failed.
     fn tell(&self, refused: &Refused) {
         let line = format!("warren: {}\n", refused.explain(&self.config.network));
-        let _ = self.events.try_send(RunEvent::Stderr(line.into()));
-    }
-}
-
-struct Streams {
-    listener: Listener,
-    commands: control::Commands,
-    output: OwnedReadHalf,
-    input: OwnedWriteHalf,
-}
-
-impl Allowance {
-    /// As much of a piece as may pass, and whether that is all.
-    fn take(&self, mut piece: Bytes) -> (Bytes, bool) {
-        let left = self.0.load(Ordering::Relaxed);
-        let length = piece.len() as u64;
-        // Only one task takes, so nothing happens between the two.
-        self.0.store(left.saturating_sub(length), Ordering::Relaxed);
-        match usize::try_from(left) {
-            Ok(left) if left < piece.len() => {
-                piece.truncate(left);
-                (piece, false)
-            }
-            _ => (piece, true),
-        }
+        self.delivery.note(line);
     }
 }
 
 /// Passes input on to its end; whether it was whole. A program that reads none of it is no fault.
-async fn feed(mut input: mpsc::Receiver<InputPiece>, mut program: OwnedWriteHalf) -> bool {
-    while let Some(piece) = input.recv().await {
+async fn feed(mut input: Input, mut program: OwnedWriteHalf) -> bool {
+    while let Some(piece) = input.next().await {
         match piece {
             InputPiece::Broken => return false,
             InputPiece::Bytes(bytes) => {
@@ -264,50 +278,4 @@ async fn feed(mut input: mpsc::Receiver<InputPiece>, mut program: OwnedWriteHalf
     // The program may have ended by now.
     let _ = program.shutdown().await;
     true
-}
-
-/// What was seen of the sandbox's memory.
-#[derive(Debug, Default)]
-struct Figures {
-    peak_bytes: u64,
-    oom_kills: u64,
-}
-
-impl Figures {
-    fn look(&mut self, sandbox: &dyn Sandbox) {
-        if let Some(usage) = sandbox.usage() {
-            self.peak_bytes = self.peak_bytes.max(usage.memory_bytes);
-            self.oom_kills = self.oom_kills.max(usage.oom_kills);
-        }
-    }
-
-    /// The kernel keeps bursts of processes that live.
-    fn last_look(&mut self, sandbox: &dyn Sandbox) {
-        self.look(sandbox);
-        self.peak_bytes = self.peak_bytes.max(sandbox.peak_bytes().unwrap_or(0));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn output_is_cut_at_its_limit_and_not_before() {
-        let allowance = Allowance(AtomicU64::new(5));
-        assert_eq!(
-            allowance.take(Bytes::from_static(b"abc")),
-            ("abc".into(), true)
-        );
-        assert_eq!(
-            allowance.take(Bytes::from_static(b"de")),
-            ("de".into(), true)
-        );
-        assert_eq!(allowance.take(Bytes::from_static(b"f")), ("".into(), false));
-        let allowance = Allowance(AtomicU64::new(5));
-        assert_eq!(
-            allowance.take(Bytes::from_static(b"abcdefg")),
-            ("abcde".into(), false)
-        );
-    }
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use warren_model::native::{RunEnd, RunOutcome};
+use warren_model::native::{NOT_THE_PROGRAM, RunEnd, RunOutcome};
 use warren_protocol::Exited;
 use warren_runtimes::Recipe;
 
@@ -8,12 +8,12 @@ use super::RunRequest;
 
 /// As timeout(1) has it.
 const TIMED_OUT: u8 = 124;
-/// As `docker run` has it where not the program but what runs it failed.
-const NOT_THE_PROGRAM: u8 = 125;
 /// 128 and SIGKILL's number.
 const KILLED: u8 = 137;
 /// The signal that the kernel ends a process with for memory.
 const SIGKILL: i32 = 9;
+/// What is said where output is missing, whatever else is.
+const CUT: &str = "The last of its output may be missing: it did not come through in time.";
 
 /// Why an exchange is over.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) struct Ended {
     pub(super) cause: Cause,
     /// Whether a process in the sandbox was killed for memory.
     pub(super) memory_killed: bool,
-    /// Whether the last of the output is missing.
+    /// Whether the last of the output may be missing, for another reason than its limit.
     pub(super) cut: bool,
     pub(super) duration: Duration,
     pub(super) peak_bytes: u64,
@@ -46,11 +46,13 @@ impl Ended {
     /// What the client is told.
     pub(super) fn told(&self, request: &RunRequest, recipe: &Recipe, start: Duration) -> RunEnd {
         let (outcome, exit_status, message) = self.judge(request);
+        let words = [message, self.cut.then(|| CUT.to_owned())];
+        let words: Vec<String> = words.into_iter().flatten().collect();
         let millis = |duration: Duration| duration.as_secs_f64() * 1_000.0;
         RunEnd {
             outcome,
             exit_status,
-            message,
+            message: (!words.is_empty()).then(|| words.join(" ")),
             duration_ms: millis(self.duration),
             start_ms: millis(start),
             memory_used_mb: self.peak_bytes.div_ceil(1 << 20),
@@ -77,15 +79,9 @@ impl Ended {
             }
             Cause::Exited(Exited::Code(code)) => {
                 let status = u8::try_from(*code).unwrap_or(u8::MAX);
-                let message = if self.cut {
-                    Some("The last of its output was not taken in time and is missing.".to_owned())
-                } else if self.memory_killed {
-                    Some(format!(
-                        "A process of it needed more than the {memory} MB of memory and was killed. memory_mb (--memory) gives it more."
-                    ))
-                } else {
-                    None
-                };
+                let message = self.memory_killed.then(|| format!(
+                    "A process of it needed more than the {memory} MB of memory and was killed. memory_mb (--memory) gives it more."
+                ));
                 (RunOutcome::Exited, status, message)
             }
             Cause::Exited(Exited::Signal(signal)) => {
@@ -128,11 +124,12 @@ mod tests {
 
     use bytes::Bytes;
     use warren_model::{Config, Timeout};
+    use warren_runtimes::Catalogue;
 
     use super::*;
 
-    fn judged(cause: Cause, memory_killed: bool) -> (RunOutcome, u8, String) {
-        let request = RunRequest {
+    fn request() -> RunRequest {
+        RunRequest {
             config: Config {
                 runtime: "python3.13".to_owned(),
                 handler: "run".to_owned(),
@@ -144,6 +141,7 @@ mod tests {
                 environment: Default::default(),
                 engine: Default::default(),
                 network: Default::default(),
+                snap_start: false,
                 inert: Default::default(),
             },
             zip: Bytes::new(),
@@ -151,16 +149,47 @@ mod tests {
             args: Vec::new(),
             environment: BTreeMap::new(),
             max_output: 99,
-        };
-        let ended = Ended {
+        }
+    }
+
+    fn ended(cause: Cause, memory_killed: bool, cut: bool) -> Ended {
+        Ended {
             cause,
             memory_killed,
-            cut: false,
+            cut,
             duration: Duration::ZERO,
             peak_bytes: 0,
-        };
-        let (outcome, status, message) = ended.judge(&request);
+        }
+    }
+
+    fn judged(cause: Cause, memory_killed: bool) -> (RunOutcome, u8, String) {
+        let (outcome, status, message) = ended(cause, memory_killed, false).judge(&request());
         (outcome, status, message.unwrap_or_default())
+    }
+
+    #[test]
+    fn whatever_the_end_missing_output_is_told() {
+        let catalogue = Catalogue::built_in().unwrap();
+        let recipe = catalogue.resolve("python3.13").unwrap().recipe;
+        for (cause, words) in [
+            (Cause::Exited(Exited::Code(0)), ""),
+            (Cause::Exited(Exited::Signal(11)), "signal 11. "),
+            (Cause::Deadline, "--timeout"),
+            (Cause::Output, "--max-output"),
+            (
+                Cause::Lost("its agent is gone".to_owned()),
+                "agent is gone. ",
+            ),
+        ] {
+            let ended = ended(cause, false, true);
+            let message = ended.told(&request(), &recipe, Duration::ZERO).message;
+            let message = message.unwrap();
+            assert!(message.contains(words), "{message}");
+            assert!(message.ends_with(CUT), "{message}");
+        }
+        let whole = ended(Cause::Exited(Exited::Code(0)), false, false);
+        let told = whole.told(&request(), &recipe, Duration::ZERO);
+        assert_eq!(told.message, None);
     }
 
     #[test]

@@ -27,5 +27,6 @@ pub(super) fn claim(recipe: &Recipe, request: &RunRequest) -> Claim {
         gid: RUNTIME_GID,
         open_files: OPEN_FILES,
         processes: None,
+        snapshot: false,
     }
 }

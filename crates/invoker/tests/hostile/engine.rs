@@ -5,29 +5,39 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use tokio::{io::AsyncReadExt, net::UnixStream, sync::watch, task::JoinHandle};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    sync::{mpsc::UnboundedSender, watch},
+    task::JoinHandle,
+};
 use warren_engine::{
-    Capabilities, Engine, EngineError, Refusal, Sandbox, SandboxSpec, Tenant, Unavailable, Usage,
+    Capabilities, Engine, EngineError, Refusal, Refused, Sandbox, SandboxSpec, Tenant, Unavailable,
+    Usage,
     host::{channel::Channel, mounts},
 };
 use warren_model::{Config, EngineName, InstanceId, NetworkPolicy};
-use warren_protocol::{Decoder, Frame, StreamKind};
+use warren_protocol::{Decoder, Frame, FrameKind, StreamKind, encode_empty};
 use warren_runtimes::Tree;
 
 use crate::{
     call_stream::calls,
     control_stream::{Act, control, perform},
     hello::{Welcoming, listen},
+    program::Program,
 };
 
 /// How long an agent of these tests may take to answer a hello.
 const HELLO_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long it takes to say whether it can be used.
+const PROBE: Duration = Duration::from_millis(20);
 
 /// What the agents of a function's sandboxes do.
 #[derive(Clone, Copy)]
@@ -38,6 +48,18 @@ pub(crate) enum Agent {
     AtStart(Act),
     /// Listens in a channel folder, and welcomes like this.
     Welcomes(&'static Welcoming),
+    /// Honest: runs a program.
+    Runs(Program),
+    /// Can't be connected to.
+    Unreachable,
+    /// Its sandbox can't be claimed.
+    Unclaimable,
+    /// Its sandbox can't be measured without a panic.
+    Unmeasurable,
+    /// Its sandbox panics when its first stream is to be opened.
+    Panics,
+    /// A runtime that waits for INIT; the agent hangs at the start of another.
+    StandsBy,
 }
 
 /// What an event on the call stream tells the control stream.
@@ -58,9 +80,18 @@ pub(crate) struct FakeEngine {
     pub(crate) run: PathBuf,
     /// While it is set, nothing can be removed.
     pub(crate) stuck: Arc<AtomicBool>,
+    /// How often a sandbox was frozen.
+    pub(crate) freezes: Arc<AtomicUsize>,
+    /// While it is set, it says that it can't be used.
+    pub(crate) away: AtomicBool,
+    /// While it is set, nothing can be prepared.
+    pub(crate) full: AtomicBool,
+    /// How often it was asked whether it can be used.
+    pub(crate) probes: AtomicUsize,
 }
 
 struct FakeSandbox {
+    refused: UnboundedSender<Refused>,
     id: InstanceId,
     function: String,
     agent: Agent,
@@ -68,6 +99,9 @@ struct FakeSandbox {
     killed: Arc<Mutex<HashMap<String, usize>>>,
     run: PathBuf,
     stuck: Arc<AtomicBool>,
+    freezes: Arc<AtomicUsize>,
+    /// Call streams that were opened.
+    calls: AtomicUsize,
     told: watch::Sender<Told>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -96,9 +130,17 @@ impl Engine for FakeEngine {
     }
 
     async fn probe(&self) -> Result<Capabilities, Unavailable> {
-        Ok(Capabilities {
-            detail: "in memory".into(),
-        })
+        self.probes.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(PROBE).await;
+        match self.away.load(Ordering::Relaxed) {
+            true => Err(Unavailable {
+                reason: "It is away".into(),
+                next_step: "Wait".into(),
+            }),
+            false => Ok(Capabilities {
+                detail: "in memory".into(),
+            }),
+        }
     }
 
     fn admit(&self, _config: &Config) -> Result<(), Refusal> {
@@ -110,13 +152,18 @@ impl Engine for FakeEngine {
     }
 
     async fn prepare(&self, _tree: &Tree, _config: &Config) -> Result<(), EngineError> {
-        Ok(())
+        match self.full.load(Ordering::Relaxed) {
+            true => Err(EngineError::Stream(std::io::ErrorKind::StorageFull.into())),
+            false => Ok(()),
+        }
     }
 
     async fn start(&self, spec: SandboxSpec) -> Result<Arc<dyn Sandbox>, EngineError> {
-        let function = spec.function.unwrap();
+        // What is started ahead has no name.
+        let function = spec.function.unwrap_or_default();
         let agent = self.agents.lock().unwrap()[&function];
         let mut sandbox = FakeSandbox {
+            refused: spec.refused,
             id: spec.instance,
             function,
             agent,
@@ -124,6 +171,8 @@ impl Engine for FakeEngine {
             killed: Arc::clone(&self.killed),
             run: self.run.clone(),
             stuck: Arc::clone(&self.stuck),
+            freezes: Arc::clone(&self.freezes),
+            calls: AtomicUsize::new(0),
             told: watch::Sender::new(Told::Nothing),
             tasks: Mutex::default(),
         };
@@ -160,10 +209,28 @@ impl Sandbox for FakeSandbox {
         if let Some(channel) = &self.channel {
             return channel.open(kind, HELLO_LIMIT).await;
         }
+        if let Agent::Runs(program) = self.agent {
+            tokio::time::sleep(program.opens_after).await;
+        }
         let (host, agent) = UnixStream::pair().map_err(EngineError::Stream)?;
         match (self.agent, kind) {
+            (Agent::Unreachable, _) => return Err(EngineError::AgentSilent(HELLO_LIMIT)),
+            (Agent::Unmeasurable, _) => self.spawn(silence(agent)),
+            (Agent::Runs(program), StreamKind::Control) => {
+                self.spawn(program.control(agent, self.told.clone()));
+            }
+            (Agent::Runs(program), StreamKind::Call) => {
+                self.spawn(program.output(agent, self.told.subscribe()));
+            }
             (Agent::AtStart(act), StreamKind::Control) => self.spawn(perform(agent, act)),
             (Agent::AtStart(_), StreamKind::Call) => self.spawn(silence(agent)),
+            (Agent::Panics, _) => panic!("as an engine might"),
+            (Agent::StandsBy, StreamKind::Call) => {
+                if self.calls.fetch_add(1, Ordering::Relaxed) > 0 {
+                    std::future::pending::<()>().await;
+                }
+                self.spawn(stand_by(agent, self.told.clone()));
+            }
             (_, kind) => self.spawn(serve(agent, kind, self.told.clone())),
         }
         Ok(host)
@@ -174,10 +241,14 @@ impl Sandbox for FakeSandbox {
     }
 
     async fn claim(&self, _tenant: &Tenant) -> Result<(), EngineError> {
-        Ok(())
+        match self.agent {
+            Agent::Unclaimable => Err(EngineError::NotASocket),
+            _ => Ok(()),
+        }
     }
 
     async fn freeze(&self) -> Result<(), EngineError> {
+        self.freezes.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -186,11 +257,19 @@ impl Sandbox for FakeSandbox {
     }
 
     fn usage(&self) -> Option<Usage> {
-        None
+        match self.agent {
+            Agent::Unmeasurable => panic!("a test wants it"),
+            _ => None,
+        }
     }
 
     fn peak_bytes(&self) -> Option<u64> {
         None
+    }
+
+    async fn tell_refusals(&self) {
+        // Nobody listens any more where the instance is gone.
+        let _ = self.refused.send(Refused::Name("db.internal".to_owned()));
     }
 
     async fn kill(&self) -> Result<(), EngineError> {
@@ -226,6 +305,16 @@ pub(crate) async fn serve(
     }
 }
 
+/// A call stream whose runtime was started ahead, until its INIT.
+async fn stand_by(mut stream: UnixStream, told: watch::Sender<Told>) -> std::io::Result<()> {
+    let mut out = Vec::new();
+    encode_empty(&mut out, FrameKind::Standby);
+    stream.write_all(&out).await?;
+    let frame = next_frame(&mut stream, &mut Decoder::new()).await?;
+    assert_eq!(frame.kind, FrameKind::Init);
+    calls(stream, &told).await
+}
+
 /// Neither reads, writes nor closes.
 pub(crate) async fn silence(stream: UnixStream) -> std::io::Result<()> {
     let _open = stream;
@@ -233,7 +322,7 @@ pub(crate) async fn silence(stream: UnixStream) -> std::io::Result<()> {
 }
 
 pub(crate) async fn next_frame(
-    stream: &mut UnixStream,
+    stream: &mut (impl AsyncRead + Unpin),
     decoder: &mut Decoder,
 ) -> std::io::Result<Frame> {
     loop {

@@ -8,9 +8,13 @@
 
 mod call_stream;
 mod control_stream;
+mod elsewhere;
 mod engine;
 mod hello;
 mod neighbour;
+mod program;
 mod recording;
 mod run;
+mod run_life;
+mod starting;
 mod world;

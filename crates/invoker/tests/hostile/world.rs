@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use warren_invoker::{
-    Builds, BusyPoll, Completed, Engines, Invocation, InvokeError, Invoker, Launcher,
+    Builds, BusyPoll, Completed, Engines, Invocation, InvokeError, Invoker, Launcher, Probes,
 };
 use warren_model::{
     Account, Config, EngineName, NetworkPolicy, Outcome, RequestId, State, Timestamp, Version,
@@ -20,12 +20,14 @@ use warren_telemetry::{CallFilter, FunctionLogs, Origin, PlacedCall, Records, Re
 
 use crate::engine::{Agent, FakeEngine};
 
+/// Another name of the same engine.
+pub(crate) const OTHER: EngineName = EngineName::named("other");
 /// Idle for longer than this, an instance of these tests is asked whether it lives.
 pub(crate) const PING_AFTER: Duration = Duration::from_millis(50);
 
 pub(crate) struct World {
     pub(crate) invoker: Invoker,
-    registry: Registry,
+    pub(crate) registry: Registry,
     pub(crate) engine: Arc<FakeEngine>,
     folder: tempfile::TempDir,
 }
@@ -37,6 +39,11 @@ impl World {
 
     /// With at most so many instances.
     pub(crate) async fn of(instances: u32) -> Self {
+        Self::with(instances, Duration::ZERO, 0).await
+    }
+
+    /// The same, with instances that are frozen after a while, and so many bytes for what is started ahead.
+    pub(crate) async fn with(instances: u32, freeze_after: Duration, stem_memory: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let catalogue = Arc::new(Catalogue::built_in().unwrap());
@@ -62,8 +69,12 @@ impl World {
             blobs: Arc::new(FileBlobs::open(&path.join("blobs")).await.unwrap()),
             unpacked: Arc::new(Unpacked::open(&path.join("code")).await.unwrap()),
             run_code: Unpacked::open(&path.join("run-code")).await.unwrap(),
-            engines: Engines::from([(EngineName::DOCKER, Arc::clone(&engine) as _)]),
+            engines: Engines::from([
+                (EngineName::DOCKER, Arc::clone(&engine) as _),
+                (OTHER, Arc::clone(&engine) as _),
+            ]),
             builds: Builds::default(),
+            probes: Probes::default(),
         });
         let registry = Registry::open(warren_registry::Parts {
             store: Arc::new(SqliteStore::open(&path.join("warren.db")).await.unwrap()),
@@ -91,8 +102,9 @@ impl World {
             records,
             busy_poll: BusyPoll::new(Duration::from_secs(60)),
             ping_after: PING_AFTER,
-            freeze_after: Duration::ZERO,
-            stem_memory: 0,
+            freeze_after,
+            stem_memory,
+            checkpoints: warren_invoker::Checkpoints::new(path.join("checkpoints"), 0).unwrap(),
             settings: warren_scheduler::Settings::new(16_384, instances),
         });
         Self {
@@ -105,13 +117,22 @@ impl World {
 
     /// A function whose sandboxes' agents do this. `timeout`: in seconds.
     pub(crate) async fn deploy(&self, name: &str, agent: Agent, timeout: u16) -> Arc<Version> {
+        self.deploy_as(name, agent, config(timeout)).await
+    }
+
+    /// Has the sandboxes of a function, or without a name those that are started ahead, get this agent from now on.
+    pub(crate) fn set_agent(&self, name: &str, agent: Agent) {
         let agents = &self.engine.agents;
         agents.lock().unwrap().insert(name.to_owned(), agent);
+    }
+
+    pub(crate) async fn deploy_as(&self, name: &str, agent: Agent, config: Config) -> Arc<Version> {
+        self.set_agent(name, agent);
         let name: warren_model::FunctionName = name.parse().unwrap();
         self.registry
             .create(NewFunction {
                 name: name.clone(),
-                config: config(timeout),
+                config,
                 zip: zip_inline(&[("app.py", "")]).unwrap().into(),
                 tags: Default::default(),
                 routes: Vec::new(),
@@ -174,14 +195,8 @@ impl World {
         tail: bool,
     ) -> Result<Completed, InvokeError> {
         let invocation = Invocation {
-            version: Arc::clone(version),
-            engine: None,
-            request_id: RequestId::random(),
-            payload: Bytes::from(format!("\"{event}\"")),
-            arn: "arn:aws:lambda:us-east-1:000000000000:function:f".into(),
-            client_context: None,
-            trace: None,
             tail,
+            ..invocation(version, event)
         };
         self.invoker.invoke(invocation).await
     }
@@ -229,6 +244,19 @@ impl World {
     }
 }
 
+pub(crate) fn invocation(version: &Arc<Version>, event: &str) -> Invocation {
+    Invocation {
+        version: Arc::clone(version),
+        engine: None,
+        request_id: RequestId::random(),
+        payload: Bytes::from(format!("\"{event}\"")),
+        arn: "arn:aws:lambda:us-east-1:000000000000:function:f".into(),
+        client_context: None,
+        trace: None,
+        tail: false,
+    }
+}
+
 pub(crate) fn config(timeout: u16) -> Config {
     Config {
         runtime: "python3.13".into(),
@@ -241,6 +269,7 @@ pub(crate) fn config(timeout: u16) -> Config {
         environment: Default::default(),
         engine: EngineName::DOCKER,
         network: NetworkPolicy::None,
+        snap_start: false,
         inert: Default::default(),
     }
 }

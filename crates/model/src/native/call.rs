@@ -70,7 +70,7 @@ pub struct Call {
     #[schema(example = "answer")]
     pub outcome: String,
     /// Why it failed (`timeout`, `exit`, `memory`, `broken`, `platform`) or was refused (`function_concurrency`, `account_concurrency`, `host_busy`,
-    /// `no_instance`, `stopping`).
+    /// `no_instance`, `stopping`, `changed`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Lambda's `errorType` of an error or failure.

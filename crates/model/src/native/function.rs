@@ -97,6 +97,12 @@ pub struct Function {
     pub engine: String,
     /// What it may reach.
     pub network: String,
+    /// Whether its instances may be copies of one whose Init is over.
+    #[serde(default)]
+    pub snap_start: bool,
+    /// What has come of that so far, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snap_start_state: Option<String>,
     /// Free text.
     pub description: String,
     /// Labels.

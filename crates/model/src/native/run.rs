@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -21,6 +22,8 @@ pub const MAX_RUN_FRAME: usize = 1 << 20;
 pub const DEFAULT_RUN_OUTPUT: u64 = 64 << 20;
 /// Most output of a run whose answer is one JSON document, in bytes: it is held in memory until the end.
 pub const MAX_RUN_OUTPUT_JSON: u64 = 6 << 20;
+/// The exit status where not the program but what runs it ended the run or failed, as `docker run` has it.
+pub const NOT_THE_PROGRAM: u8 = 125;
 /// The largest output that a request may ask for, in bytes.
 pub const MAX_RUN_OUTPUT: u64 = 16 << 30;
 
@@ -137,6 +140,25 @@ pub struct RunResult {
     pub end: RunEnd,
 }
 
+impl RunResult {
+    /// The result of a run that wrote these bytes.
+    pub fn of(stdout: Vec<u8>, stderr: &[u8], end: RunEnd) -> Self {
+        let (stdout, stdout_base64) = match String::from_utf8(stdout) {
+            Ok(text) => (text, None),
+            Err(error) => {
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                (text, Some(STANDARD.encode(error.as_bytes())))
+            }
+        };
+        Self {
+            stdout,
+            stdout_base64,
+            stderr: String::from_utf8_lossy(stderr).into_owned(),
+            end,
+        }
+    }
+}
+
 /// What a frame of an answer is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -194,6 +216,31 @@ mod tests {
         }
         assert!(RunFrame::parse([9, 0, 0, 0, 0]).is_err());
         assert!(RunFrame::parse([1, 0xff, 0, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn output_that_is_no_text_comes_in_base64_as_well() {
+        let end = RunEnd {
+            outcome: RunOutcome::Exited,
+            exit_status: 0,
+            message: None,
+            duration_ms: 1.0,
+            start_ms: 1.0,
+            memory_used_mb: 1,
+            engine: String::new(),
+            runtime: String::new(),
+        };
+        // A replacement character that the program wrote itself is text.
+        for (stdout, text, base64) in [
+            ("h\u{fffd}".as_bytes(), "h\u{fffd}", None),
+            (b"h\xff", "h\u{fffd}", Some("aP8=")),
+            (b"", "", None),
+        ] {
+            let result = RunResult::of(stdout.to_vec(), b"e\xff", end.clone());
+            assert_eq!(result.stdout, text);
+            assert_eq!(result.stdout_base64.as_deref(), base64);
+            assert_eq!(result.stderr, "e\u{fffd}");
+        }
     }
 
     #[test]

@@ -40,6 +40,9 @@ pub struct FunctionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "none")]
     pub network: Option<String>,
+    /// Whether its instances may be copies of one whose Init is over, where the engine can and it is faster (docs/snapshots.md); `false` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snap_start: Option<bool>,
     /// Free text of at most 256 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,

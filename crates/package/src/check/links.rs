@@ -28,19 +28,36 @@ impl<'l> Walk<'l> {
 
     /// Follows the link at `path` to its end.
     pub(super) fn follow(&mut self, path: &str) -> Result<(), PackageError> {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let link = self.link(path);
+        self.walk(path, folder.to_owned(), Vec::new(), link)
+            .map(drop)
+    }
+
+    /// Where `path` leads to, which has no '..' itself.
+    pub(super) fn end_of(&mut self, path: &str) -> Result<String, PackageError> {
+        let parts = path.split('/').rev();
+        let ahead = parts.map(|part| (part, (path, path))).collect();
+        self.walk(path, String::new(), ahead, None)
+    }
+
+    /// Walks from a folder until nothing is ahead, the next part last, each with the link that it is of; `next` is a link that was just met.
+    fn walk<'p>(
+        &mut self,
+        path: &'p str,
+        mut here: String,
+        mut ahead: Vec<(&'p str, (&'p str, &'p str))>,
+        mut next: Option<(&'l str, &'l str)>,
+    ) -> Result<String, PackageError>
+    where
+        'l: 'p,
+    {
         // The link whose target leaves may be another one, further on.
         let leaves = |(entry, target): (&str, &str)| PackageError::LinkLeaves {
             entry: entry.to_owned(),
             target: target.to_owned(),
         };
-        let mut here = path
-            .rsplit_once('/')
-            .map_or("", |(folder, _)| folder)
-            .to_owned();
-        // What is still to be walked, the next part last, each with the link that it is of.
-        let mut ahead: Vec<(&str, (&str, &str))> = Vec::new();
         let mut hops = 0;
-        let mut next = self.link(path);
         loop {
             if let Some(link) = next.take() {
                 if link.1.starts_with('/') {
@@ -63,7 +80,7 @@ impl<'l> Walk<'l> {
                 });
             }
             match ahead.pop() {
-                None => return Ok(()),
+                None => return Ok(here),
                 Some(("" | ".", _)) => {}
                 Some(("..", link)) if here.is_empty() => return Err(leaves(link)),
                 Some(("..", _)) => here.truncate(here.rfind('/').unwrap_or(0)),

@@ -123,14 +123,7 @@ impl<'z> Plan<'z> {
                 }
             }
         }
-        let targets: HashMap<&str, &str> = self
-            .entries
-            .iter()
-            .filter_map(|entry| match &entry.kind {
-                Kind::Link { target } => Some((entry.path.as_str(), target.as_str())),
-                _ => None,
-            })
-            .collect();
+        let targets = self.targets();
         if targets.is_empty() {
             return Ok(());
         }
@@ -140,6 +133,28 @@ impl<'z> Plan<'z> {
             .iter()
             .filter(|entry| matches!(entry.kind, Kind::Link { .. }))
             .try_for_each(|entry| walk.follow(&entry.path))
+    }
+
+    /// Targets of the links, by their paths.
+    fn targets(&self) -> HashMap<&str, &str> {
+        self.entries
+            .iter()
+            .filter_map(|entry| match &entry.kind {
+                Kind::Link { target } => Some((entry.path.as_str(), target.as_str())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Whether there is a file at this path, itself or behind links.
+    pub(crate) fn has_file(&self, path: &str) -> bool {
+        let targets = self.targets();
+        let end = links::Walk::new(&targets).end_of(path);
+        // Links that are out of order were refused before.
+        end.is_ok_and(|end| {
+            let mut files = self.entries.iter().filter(|entry| entry.path == end);
+            files.any(|entry| matches!(entry.kind, Kind::File { .. }))
+        })
     }
 }
 

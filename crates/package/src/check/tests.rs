@@ -53,6 +53,35 @@ fn passes_what_is_in_order() {
 }
 
 #[test]
+fn a_file_to_run_is_found_behind_links_as_well() {
+    let zip = zip_of(&[
+        Raw::file("app.py", b"print(1)"),
+        Raw::file("./lib//b.py", b""),
+        Raw::folder("empty/"),
+        Raw::link("main", "app.py"),
+        Raw::link("current", "lib"),
+        Raw::link("lib/up", "../main"),
+        Raw::link("dangling", "not/there"),
+    ]);
+    let plan = Plan::read(&zip, &Limits::default()).unwrap();
+    for there in [
+        "app.py",
+        "lib/b.py",
+        "lib//b.py",
+        "main",
+        "current/b.py",
+        "current/up",
+    ] {
+        assert!(plan.has_file(there), "{there}");
+    }
+    for none in [
+        "", "a", "empty", "lib", "current", "dangling", "app.py/x", "b.py",
+    ] {
+        assert!(!plan.has_file(none), "{none}");
+    }
+}
+
+#[test]
 fn passes_what_other_tools_make() {
     let mut writer = ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let deflated = SimpleFileOptions::default().compression_method(CompressionMethod::Deflated);

@@ -55,6 +55,11 @@ fn a_good_recipe_is_read_as_written() {
     assert_eq!(recipe.environment["GEM_PATH"], "/opt/ruby");
     assert!(recipe.serves("ruby3.3"));
     assert!(!recipe.serves("ruby3.2"));
+    assert!(!recipe.sized_by_memory);
+    let sized = parse(&format!("sized_by_memory = true\n{GOOD}")).unwrap();
+    assert!(sized.sized_by_memory);
+    // It says nothing of the tree.
+    assert_eq!(sized.tree_digest(), recipe.tree_digest());
 }
 
 #[test]

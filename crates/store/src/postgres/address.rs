@@ -66,7 +66,11 @@ impl Address {
     fn unreachable(&self, error: sqlx::Error) -> StoreError {
         let place = self.place();
         let options = &self.options;
-        let refused = |problem: String, source: Source| StoreError::Refused { problem, source };
+        let refused = |problem: String, source: Source| StoreError::Refused {
+            problem,
+            value: false,
+            source,
+        };
         let said = match &error {
             sqlx::Error::Io(error) => match (error.kind(), options.get_socket()) {
                 (io::ErrorKind::NotFound, _) | (io::ErrorKind::ConnectionRefused, Some(_)) => {

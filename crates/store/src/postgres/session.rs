@@ -100,6 +100,7 @@ impl Session {
         if schema.is_none() {
             return Err(StoreError::Refused {
                 problem: "the database has none of the schemas of its search_path: make it with CREATE SCHEMA, or correct `options` in the address".to_owned(),
+                value: false,
                 source: "current_schema() is null".into(),
             });
         }

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 
 use super::rows::{self, Placeholders};
 use super::sources::Sources;
-use super::{CallFilter, PlacedCall, RecordStore};
+use super::{CallFilter, Counted, PlacedCall, RecordStore};
 use crate::postgres::within;
 use crate::{Address, StoreError};
 
@@ -50,41 +50,18 @@ impl PostgresRecords {
 impl RecordStore for PostgresRecords {
     async fn keep(&self, calls: &[PlacedCall]) -> Result<u64, StoreError> {
         let mut known = self.sources.lock().await;
-        let mut fresh = Sources::default();
-        let kept = within(PATIENCE, async {
+        let (fresh, kept) = within(PATIENCE, async {
             let mut transaction = self.pool.begin().await?;
-            let mut rows = Vec::with_capacity(calls.len());
-            for placed in calls {
-                let source = &placed.call.source;
-                let id = match known.id(source).or_else(|| fresh.id(source)) {
-                    Some(id) => id,
-                    None => {
-                        let id = rows::insert_source!(source)
-                            .fetch_one(&mut *transaction)
-                            .await?;
-                        fresh.insert(source, id);
-                        id
-                    }
-                };
-                rows.push((id, placed));
-            }
+            let (fresh, placed) = rows::write_sources!(transaction, known, calls);
             if !fresh.is_empty() {
-                // Their ids are remembered here: a crash of the database must not forget them.
+                // They are remembered here: a crash of the database must not forget them.
                 sqlx::query("SET LOCAL synchronous_commit = on")
                     .execute(&mut *transaction)
                     .await?;
             }
-            let mut kept = 0;
-            for (sql, piece) in rows::pieces(&rows, Placeholders::Numbered) {
-                let query = piece
-                    .iter()
-                    .fold(sqlx::query::<Postgres>(sql), |query, (source, placed)| {
-                        rows::bind(query, *source, placed)
-                    });
-                kept += query.execute(&mut *transaction).await?.rows_affected();
-            }
+            let kept = rows::write_calls!(Postgres, Placeholders::Numbered, transaction, placed);
             transaction.commit().await?;
-            Ok(kept)
+            Ok((fresh, kept))
         })
         .await?;
         known.extend(fresh);
@@ -99,37 +76,20 @@ impl RecordStore for PostgresRecords {
         .await
     }
 
-    async fn count(&self) -> Result<u64, StoreError> {
-        within(PATIENCE, async {
-            let count: i64 = sqlx::query_scalar(rows::COUNT)
-                .fetch_one(&self.pool)
-                .await?;
-            Ok(count.unsigned_abs())
-        })
-        .await
+    async fn count_before(&self, place: i64, most: u32) -> Result<Counted, StoreError> {
+        let counted = async { Ok(rows::count_before!(place, most, &self.pool)?) };
+        within(PATIENCE, counted).await
     }
 
     async fn remove_before(&self, place: i64, most: u32) -> Result<u64, StoreError> {
-        within(PATIENCE, async {
-            let removed = sqlx::query(rows::REMOVE)
-                .bind(place)
-                .bind(i64::from(most))
-                .execute(&self.pool)
-                .await?;
-            Ok(removed.rows_affected())
-        })
-        .await
+        let removed = async { Ok(rows::remove!(rows::REMOVE, place, most, &self.pool)?) };
+        within(PATIENCE, removed).await
     }
 
-    async fn sweep(&self) -> Result<u64, StoreError> {
+    async fn sweep(&self, most: u32) -> Result<u64, StoreError> {
         let mut known = self.sources.lock().await;
-        let swept = within(PATIENCE, async {
-            let swept = sqlx::query(rows::SWEEP).execute(&self.pool).await?;
-            Ok(swept.rows_affected())
-        })
-        .await?;
-        known.clear();
-        Ok(swept)
+        let swept = async { Ok(rows::sweep!(known, most, &self.pool)?) };
+        within(PATIENCE, swept).await
     }
 
     async fn close(&self) {

@@ -8,7 +8,7 @@ use warren_model::{
     CallCpu, CallEnd, CallRecord, CallSource, InstanceId, RequestId, RevisionId, Wait,
 };
 
-use super::{CallFilter, PlacedCall};
+use super::{CallFilter, Counted, PlacedCall};
 use crate::StoreError;
 
 const TABLE: &str = "calls";
@@ -130,22 +130,72 @@ where
         .bind(call.trace.as_deref())
 }
 
-pub(super) const INSERT_SOURCE: &str = "INSERT INTO call_sources (function, version, revision, engine, instance, node, boot) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id";
+pub(super) const INSERT_SOURCE: &str = "INSERT INTO call_sources (function, version, revision, engine, instance, node, boot, until) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id";
+pub(super) const EXTEND_SOURCE: &str = "UPDATE call_sources SET until = $1 WHERE id = $2";
 
-/// Makes the query of [`INSERT_SOURCE`] for a database.
-macro_rules! insert_source {
-    ($source:expr) => {
-        sqlx::query_scalar::<_, i64>(crate::records::rows::INSERT_SOURCE)
-            .bind($source.function.as_str())
-            .bind($source.version.as_str())
-            .bind($source.revision.as_str())
-            .bind($source.engine.as_str())
-            .bind($source.instance.as_ref().map(|id| id.as_str()))
-            .bind($source.node.as_str())
-            .bind(i64::try_from($source.boot).unwrap_or(i64::MAX))
-    };
+/// Finds the rows of the calls' sources among those that are known, and writes those that are missing or end too early. Gives what it wrote, and each call
+/// with its source's id.
+macro_rules! write_sources {
+    ($transaction:expr, $known:expr, $calls:expr) => {{
+        let mut fresh = crate::records::sources::Sources::default();
+        let mut placed = Vec::with_capacity($calls.len());
+        for call in $calls {
+            let source = &call.call.source;
+            let known = fresh.row(source).or_else(|| $known.row(source));
+            let id = match known {
+                Some(row) if call.id <= row.until => row.id,
+                known => {
+                    let until = crate::records::sources::until(call.id);
+                    let id = match known {
+                        Some(row) => {
+                            sqlx::query(crate::records::rows::EXTEND_SOURCE)
+                                .bind(until)
+                                .bind(row.id)
+                                .execute(&mut *$transaction)
+                                .await?;
+                            row.id
+                        }
+                        None => {
+                            sqlx::query_scalar::<_, i64>(crate::records::rows::INSERT_SOURCE)
+                                .bind(source.function.as_str())
+                                .bind(source.version.as_str())
+                                .bind(source.revision.as_str())
+                                .bind(source.engine.as_str())
+                                .bind(source.instance.as_ref().map(|id| id.as_str()))
+                                .bind(source.node.as_str())
+                                .bind(i64::try_from(source.boot).unwrap_or(i64::MAX))
+                                .bind(until)
+                                .fetch_one(&mut *$transaction)
+                                .await?
+                        }
+                    };
+                    fresh.insert(source, crate::records::sources::Row { id, until });
+                    id
+                }
+            };
+            placed.push((id, call));
+        }
+        (fresh, placed)
+    }};
 }
-pub(super) use insert_source;
+pub(super) use write_sources;
+
+/// Writes calls with their sources' ids, and gives how many were new.
+macro_rules! write_calls {
+    ($database:ty, $placeholders:expr, $transaction:expr, $placed:expr) => {{
+        let mut new = 0;
+        for (sql, piece) in crate::records::rows::pieces(&$placed, $placeholders) {
+            let query = piece
+                .iter()
+                .fold(sqlx::query::<$database>(sql), |query, (source, call)| {
+                    crate::records::rows::bind(query, *source, call)
+                });
+            new += query.execute(&mut *$transaction).await?.rows_affected();
+        }
+        new
+    }};
+}
+pub(super) use write_calls;
 
 /// The casts are for PostgreSQL, which must know the type of a value that is null.
 pub(super) const FIND: &str = "SELECT calls.*, function, version, revision, engine, instance, node, boot FROM calls JOIN call_sources ON call_sources.id = calls.source \
@@ -174,11 +224,58 @@ pub(super) fn range(filter: &CallFilter) -> (i64, i64) {
     (least, filter.before.unwrap_or(i64::MAX))
 }
 
-pub(super) const COUNT: &str = "SELECT count(*) FROM calls";
+pub(super) const COUNT: &str = "SELECT count(*), min(id) FROM (SELECT id FROM calls WHERE id < $1 ORDER BY id DESC LIMIT $2) AS step";
 pub(super) const REMOVE: &str =
     "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE id < $1 ORDER BY id LIMIT $2)";
-pub(super) const SWEEP: &str =
-    "DELETE FROM call_sources WHERE id NOT IN (SELECT DISTINCT source FROM calls)";
+pub(super) const OLDEST: &str = "SELECT min(id) FROM calls";
+pub(super) const SWEEP: &str = "DELETE FROM call_sources WHERE id IN (SELECT id FROM call_sources WHERE until < $1 ORDER BY until LIMIT $2)";
+
+/// Answers [`count_before`](crate::RecordStore::count_before) over a connection or pool.
+macro_rules! count_before {
+    ($place:expr, $most:expr, $on:expr) => {
+        sqlx::query_as::<_, (i64, Option<i64>)>(crate::records::rows::COUNT)
+            .bind($place)
+            .bind(i64::from($most))
+            .fetch_one($on)
+            .await
+            .map(crate::records::rows::counted)
+    };
+}
+pub(super) use count_before;
+
+pub(super) fn counted((number, from): (i64, Option<i64>)) -> Counted {
+    Counted {
+        number: number.unsigned_abs(),
+        from,
+    }
+}
+
+/// Answers [`remove_before`](crate::RecordStore::remove_before), or sweeps sources, over a pool.
+macro_rules! remove {
+    ($sql:expr, $place:expr, $most:expr, $on:expr) => {
+        sqlx::query($sql)
+            .bind($place)
+            .bind(i64::from($most))
+            .execute($on)
+            .await
+            .map(|removed| removed.rows_affected())
+    };
+}
+pub(super) use remove;
+
+/// Answers [`sweep`](crate::RecordStore::sweep) over a pool.
+macro_rules! sweep {
+    ($known:expr, $most:expr, $on:expr) => {{
+        let oldest: Option<i64> = sqlx::query_scalar(crate::records::rows::OLDEST)
+            .fetch_one($on)
+            .await?;
+        let oldest = oldest.unwrap_or(i64::MAX);
+        // Ahead of the removal, of which it may stay unknown whether it took place.
+        $known.forget_before(oldest);
+        crate::records::rows::remove!(crate::records::rows::SWEEP, oldest, $most, $on)
+    }};
+}
+pub(super) use sweep;
 
 /// One row of `calls` with its row of `call_sources`.
 #[derive(Debug, sqlx::FromRow)]

@@ -1,15 +1,16 @@
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sqlx::migrate::Migrator;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, SqlitePool};
 use tokio::sync::Mutex;
 
 use super::rows::{self, Placeholders};
 use super::sources::Sources;
-use super::{CallFilter, PlacedCall, RecordStore};
+use super::{CallFilter, Counted, PlacedCall, RecordStore};
 use crate::{StoreError, migrations, sqlite};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/records");
@@ -18,6 +19,12 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/records");
 const BUSY: Duration = Duration::from_secs(5);
 /// Readers at one time; none of them holds up the writer.
 const READERS: u32 = 2;
+/// Longest time of a read.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Steps of SQLite's machine between two looks at the clock: some 100 us.
+const LOOK_STEPS: i32 = 10_000;
+/// SQLite's code of a read that was ended.
+const INTERRUPTED: &str = "9";
 
 /// Records in one SQLite file. A power cut may lose the latest of them, the end of the process does not: the disk is waited for at each checkpoint, not at
 /// each commit.
@@ -26,6 +33,8 @@ pub struct SqliteRecords {
     writer: SqlitePool,
     readers: SqlitePool,
     sources: Mutex<Sources>,
+    /// [`PATIENCE`], but in tests.
+    pub(super) patience: Duration,
 }
 
 impl SqliteRecords {
@@ -49,6 +58,7 @@ impl SqliteRecords {
             .map_err(|error| migrations::refusal(&MIGRATIONS, error))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
+            .acquire_timeout(PATIENCE)
             .connect_lazy_with(
                 SqliteConnectOptions::new()
                     .filename(file)
@@ -59,7 +69,29 @@ impl SqliteRecords {
             writer,
             readers,
             sources: Mutex::default(),
+            patience: PATIENCE,
         })
+    }
+
+    /// A connection for one read, which ends by itself when it takes too long.
+    async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        let mut reader = self.readers.acquire().await?;
+        let end = Instant::now() + self.patience;
+        let goes_on = move || Instant::now() < end;
+        let mut handle = reader.lock_handle().await?;
+        handle.set_progress_handler(LOOK_STEPS, goes_on);
+        drop(handle);
+        Ok(reader)
+    }
+
+    fn slow(&self, error: sqlx::Error) -> StoreError {
+        let code = error.as_database_error().and_then(|error| error.code());
+        match code.as_deref() {
+            Some(INTERRUPTED) => StoreError::Unavailable(
+                format!("no answer within {} s", self.patience.as_secs()).into(),
+            ),
+            _ => error.into(),
+        }
     }
 }
 
@@ -67,63 +99,33 @@ impl SqliteRecords {
 impl RecordStore for SqliteRecords {
     async fn keep(&self, calls: &[PlacedCall]) -> Result<u64, StoreError> {
         let mut known = self.sources.lock().await;
-        let mut fresh = Sources::default();
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let mut rows = Vec::with_capacity(calls.len());
-        for placed in calls {
-            let source = &placed.call.source;
-            let id = match known.id(source).or_else(|| fresh.id(source)) {
-                Some(id) => id,
-                None => {
-                    let id = rows::insert_source!(source)
-                        .fetch_one(&mut *transaction)
-                        .await?;
-                    fresh.insert(source, id);
-                    id
-                }
-            };
-            rows.push((id, placed));
-        }
-        let mut kept = 0;
-        for (sql, piece) in rows::pieces(&rows, Placeholders::Plain) {
-            let query = piece
-                .iter()
-                .fold(sqlx::query::<Sqlite>(sql), |query, (source, placed)| {
-                    rows::bind(query, *source, placed)
-                });
-            kept += query.execute(&mut *transaction).await?.rows_affected();
-        }
+        let (fresh, placed) = rows::write_sources!(transaction, known, calls);
+        let kept = rows::write_calls!(Sqlite, Placeholders::Plain, transaction, placed);
         transaction.commit().await?;
         known.extend(fresh);
         Ok(kept)
     }
 
     async fn find(&self, filter: &CallFilter) -> Result<Vec<PlacedCall>, StoreError> {
-        let found = rows::find!(filter).fetch_all(&self.readers).await?;
+        let mut reader = self.reader().await?;
+        let found = rows::find!(filter).fetch_all(&mut *reader).await;
+        let found = found.map_err(|error| self.slow(error))?;
         found.into_iter().map(rows::CallRow::into_call).collect()
     }
 
-    async fn count(&self) -> Result<u64, StoreError> {
-        let count: i64 = sqlx::query_scalar(rows::COUNT)
-            .fetch_one(&self.readers)
-            .await?;
-        Ok(count.unsigned_abs())
+    async fn count_before(&self, place: i64, most: u32) -> Result<Counted, StoreError> {
+        let mut reader = self.reader().await?;
+        rows::count_before!(place, most, &mut *reader).map_err(|error| self.slow(error))
     }
 
     async fn remove_before(&self, place: i64, most: u32) -> Result<u64, StoreError> {
-        let removed = sqlx::query(rows::REMOVE)
-            .bind(place)
-            .bind(i64::from(most))
-            .execute(&self.writer)
-            .await?;
-        Ok(removed.rows_affected())
+        Ok(rows::remove!(rows::REMOVE, place, most, &self.writer)?)
     }
 
-    async fn sweep(&self) -> Result<u64, StoreError> {
+    async fn sweep(&self, most: u32) -> Result<u64, StoreError> {
         let mut known = self.sources.lock().await;
-        let swept = sqlx::query(rows::SWEEP).execute(&self.writer).await?;
-        known.clear();
-        Ok(swept.rows_affected())
+        Ok(rows::sweep!(known, most, &self.writer)?)
     }
 
     async fn close(&self) {

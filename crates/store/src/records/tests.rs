@@ -1,5 +1,6 @@
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use warren_model::{CallCpu, CallEnd, CallSource, InstanceId, RequestId, RevisionId, Wait};
 
@@ -8,6 +9,7 @@ use crate::postgres::tests::server::Server;
 use crate::{Expected, PostgresStore};
 
 const SECOND_US: u64 = 1_000_000;
+const HOUR_S: u64 = 3_600;
 
 fn source(function: &str, engine: EngineName) -> Arc<CallSource> {
     Arc::new(CallSource {
@@ -86,6 +88,24 @@ async fn suite(store: &dyn RecordStore) {
     finds_what_is_asked_for(store).await;
     removes_the_oldest_in_steps(store).await;
     takes_batches_of_every_size(store).await;
+    keeps_sources_as_long_as_their_records(store).await;
+}
+
+/// All there are, counted in steps.
+async fn count(store: &dyn RecordStore) -> u64 {
+    const STEP: u32 = 500;
+    let (mut all, mut before) = (0, i64::MAX);
+    loop {
+        let step = store.count_before(before, STEP).await.unwrap();
+        all += step.number;
+        match step.from {
+            Some(from) if step.number == u64::from(STEP) => before = from,
+            from => {
+                assert_eq!(from.is_none(), step.number == 0);
+                return all;
+            }
+        }
+    }
 }
 
 async fn keeps_everything_once(store: &dyn RecordStore) {
@@ -103,7 +123,13 @@ async fn keeps_everything_once(store: &dyn RecordStore) {
     let mut found = store.find(&ALL).await.unwrap();
     found.reverse();
     assert_eq!(found, calls);
-    assert_eq!(store.count().await.unwrap(), 4);
+    assert_eq!(count(store).await, 4);
+    let second = store.count_before(calls[2].id, 1).await.unwrap();
+    let expected = Counted {
+        number: 1,
+        from: Some(calls[1].id),
+    };
+    assert_eq!(second, expected);
 }
 
 async fn finds_what_is_asked_for(store: &dyn RecordStore) {
@@ -160,13 +186,18 @@ async fn removes_the_oldest_in_steps(store: &dyn RecordStore) {
     assert_eq!(store.remove_before(third, 10).await.unwrap(), 1);
     assert_eq!(store.remove_before(third, 10).await.unwrap(), 0);
     assert_eq!(store.remove_before(i64::MAX, 1).await.unwrap(), 1);
-    assert_eq!(store.count().await.unwrap(), 1);
-    // Those of the two functions of which nothing is left.
-    assert_eq!(store.sweep().await.unwrap(), 2);
-    assert_eq!(store.sweep().await.unwrap(), 0);
+    assert_eq!(count(store).await, 1);
+    // More of them might have come until lately.
+    assert_eq!(store.sweep(10).await.unwrap(), 0);
+    store.keep(&[bare("h", 2 * HOUR_S)]).await.unwrap();
+    store.remove_before(i64::MAX, 1).await.unwrap();
+    // Those of which nothing is left.
+    assert_eq!(store.sweep(2).await.unwrap(), 2);
+    assert_eq!(store.sweep(10).await.unwrap(), 1);
+    assert_eq!(store.sweep(10).await.unwrap(), 0);
     assert_eq!(store.find(&ALL).await.unwrap().len(), 1);
     store.remove_before(i64::MAX, 1).await.unwrap();
-    assert_eq!(store.sweep().await.unwrap(), 1);
+    assert_eq!(store.sweep(10).await.unwrap(), 1);
 }
 
 async fn takes_batches_of_every_size(store: &dyn RecordStore) {
@@ -180,7 +211,7 @@ async fn takes_batches_of_every_size(store: &dyn RecordStore) {
         assert_eq!(store.keep(&calls).await.unwrap(), size);
         all += size;
     }
-    assert_eq!(store.count().await.unwrap(), all);
+    assert_eq!(count(store).await, all);
     let found = store
         .find(&CallFilter {
             limit: 5_000,
@@ -194,10 +225,24 @@ async fn takes_batches_of_every_size(store: &dyn RecordStore) {
     assert!(order.eq((1..=all).rev()));
     // A source that a sweep took is written anew.
     store.remove_before(i64::MAX, 5_000).await.unwrap();
-    assert_eq!(store.sweep().await.unwrap(), 1);
+    assert_eq!(store.sweep(10).await.unwrap(), 1);
     let one = [call(&source, 1, CallEnd::Answer)];
     assert_eq!(store.keep(&one).await.unwrap(), 1);
     assert_eq!(store.find(&ALL).await.unwrap(), one);
+    store.remove_before(i64::MAX, 5_000).await.unwrap();
+    assert_eq!(store.sweep(10).await.unwrap(), 1);
+}
+
+async fn keeps_sources_as_long_as_their_records(store: &dyn RecordStore) {
+    let source = source("lasting", EngineName::DOCKER);
+    for hour in 1..=5 {
+        let one = [call(&source, hour * HOUR_S, CallEnd::Answer)];
+        store.keep(&one).await.unwrap();
+        let before = place(hour * HOUR_S * SECOND_US, 0);
+        store.remove_before(before, 10).await.unwrap();
+        assert_eq!(store.sweep(10).await.unwrap(), 0, "{hour}");
+        assert_eq!(store.find(&ALL).await.unwrap(), one);
+    }
 }
 
 #[tokio::test]
@@ -210,7 +255,34 @@ async fn sqlite_passes_the_suite_and_is_private() {
     assert_eq!(mode & 0o777, 0o600);
     store.close().await;
     let again = SqliteRecords::open(&file).await.unwrap();
-    assert_eq!(again.count().await.unwrap(), 1);
+    assert_eq!(count(&again).await, 1);
+}
+
+#[tokio::test]
+async fn a_read_that_takes_too_long_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("records.db");
+    let mut store = SqliteRecords::open(&file).await.unwrap();
+    let source = source("f", EngineName::DOCKER);
+    let calls: Vec<_> = (1..=5_000)
+        .map(|second| call(&source, second, CallEnd::Answer))
+        .collect();
+    store.keep(&calls).await.unwrap();
+    let none = CallFilter {
+        function: Some("nobody".parse().unwrap()),
+        ..ALL
+    };
+    let patience = std::mem::replace(&mut store.patience, Duration::ZERO);
+    for _ in 0..5 {
+        let ended = store.find(&none).await;
+        assert!(
+            matches!(ended, Err(StoreError::Unavailable(_))),
+            "{ended:?}"
+        );
+    }
+    store.patience = patience;
+    assert_eq!(store.find(&none).await.unwrap(), []);
+    assert_eq!(count(&store).await, 5_000);
 }
 
 #[tokio::test]
@@ -236,7 +308,51 @@ async fn postgres_passes_the_suite_and_survives_an_outage() {
     );
     server.run();
     assert_eq!(store.keep(&late).await.unwrap(), 1);
-    assert_eq!(store.count().await.unwrap(), 2);
+    assert_eq!(count(&store).await, 2);
+}
+
+#[tokio::test]
+async fn postgres_says_that_it_is_a_value_which_it_can_t_hold() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    server.sql(
+        "postgres",
+        "CREATE DATABASE narrow ENCODING 'LATIN1' TEMPLATE template0 LOCALE 'C'",
+    );
+    for (address, text) in [
+        (server.database("wide"), "a\0b"),
+        (server.address("narrow"), "\u{1f407}"),
+    ] {
+        let _functions = PostgresStore::open(&address, "a", Expected::Any)
+            .await
+            .unwrap();
+        let store = PostgresRecords::new(&address);
+        let source = source("f", EngineName::DOCKER);
+        let mut calls = [1, 2].map(|second| call(&source, second, CallEnd::Error));
+        for placed in &mut calls {
+            placed.call.error_type = Some("E".to_owned());
+        }
+        calls[0].call.error_type = Some(text.to_owned());
+        let refused = store.keep(&calls).await;
+        assert!(
+            matches!(refused, Err(StoreError::Refused { value: true, .. })),
+            "{refused:?}"
+        );
+        assert_eq!(store.keep(&calls[1..]).await.unwrap(), 1);
+        assert_eq!(store.find(&ALL).await.unwrap(), calls[1..]);
+    }
+    // What is wrong with the database is no fault of a value.
+    let address = server.address("wide");
+    server.sql("wide", "DROP TABLE calls");
+    let store = PostgresRecords::new(&address);
+    let lost = store
+        .keep(&[call(&source("f", EngineName::DOCKER), 3, CallEnd::Answer)])
+        .await;
+    assert!(
+        matches!(lost, Err(StoreError::Refused { value: false, .. })),
+        "{lost:?}"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ pub struct RecordCounts {
     pub kept: u64,
     /// Dropped: the queue was full.
     pub no_room: u64,
-    /// Dropped: the store was away, or refused them.
+    /// Dropped: the store was away, or can't hold them.
     pub store_away: u64,
     /// Never made: the task that ran the call ended before it.
     pub lost: u64,
@@ -24,6 +24,8 @@ impl RecordCounts {
 
 #[derive(Debug, Default)]
 pub(super) struct Counts {
+    /// Calls that were put into the queue.
+    taken: AtomicU64,
     kept: AtomicU64,
     no_room: AtomicU64,
     store_away: AtomicU64,
@@ -32,6 +34,17 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    pub(super) fn taken(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Those that wait in the queue or are in the writer's hands.
+    pub(super) fn waiting(&self) -> u64 {
+        let now = self.now();
+        let taken = self.taken.load(Ordering::Relaxed);
+        taken.saturating_sub(now.kept + now.store_away)
+    }
+
     pub(super) fn kept(&self, records: usize) {
         self.kept.fetch_add(records as u64, Ordering::Relaxed);
     }
@@ -40,7 +53,8 @@ impl Counts {
         self.no_room.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn store_away(&self, records: usize) {
+    /// The store was away, or refused them.
+    pub(super) fn dropped(&self, records: usize) {
         self.store_away.fetch_add(records as u64, Ordering::Relaxed);
     }
 

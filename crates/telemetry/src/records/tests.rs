@@ -2,11 +2,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
-use warren_model::{CallEnd, EngineName, RequestId, Wait};
+use warren_model::{CallEnd, RequestId, Wait};
+use warren_store::Counted;
 
-use super::*;
+use super::{tally::Tally, *};
 
-/// A store in memory that can be away, with the sizes of its batches.
+/// A store in memory that can be away, and that can't hold errors of the type `bad`, with the sizes of its batches.
 #[derive(Default)]
 struct Memory(Mutex<State>);
 
@@ -15,6 +16,9 @@ struct State {
     calls: Vec<PlacedCall>,
     batches: Vec<usize>,
     away: bool,
+    /// It can be written to, and nothing else.
+    slow: bool,
+    counts: usize,
 }
 
 #[async_trait]
@@ -23,6 +27,14 @@ impl RecordStore for Memory {
         let mut state = self.0.lock().unwrap();
         if state.away {
             return Err(StoreError::Unavailable("it is away".into()));
+        }
+        let bad = |placed: &PlacedCall| placed.call.error_type.as_deref() == Some("bad");
+        if calls.iter().any(bad) {
+            return Err(StoreError::Refused {
+                problem: "it can't hold it".to_owned(),
+                value: true,
+                source: "bad".into(),
+            });
         }
         state.calls.extend_from_slice(calls);
         state.batches.push(calls.len());
@@ -38,19 +50,34 @@ impl RecordStore for Memory {
             .collect())
     }
 
-    async fn count(&self) -> Result<u64, StoreError> {
-        Ok(self.0.lock().unwrap().calls.len() as u64)
+    async fn count_before(&self, place: i64, most: u32) -> Result<Counted, StoreError> {
+        let mut state = self.0.lock().unwrap();
+        state.counts += 1;
+        if state.slow {
+            return Err(StoreError::Unavailable("no answer".into()));
+        }
+        let earlier = state.calls.iter().filter(|placed| placed.id < place);
+        let latest = earlier.map(|placed| placed.id).rev();
+        let step: Vec<i64> = latest.take(most as usize).collect();
+        Ok(Counted {
+            number: step.len() as u64,
+            from: step.last().copied(),
+        })
     }
 
     async fn remove_before(&self, place: i64, most: u32) -> Result<u64, StoreError> {
-        let calls = &mut self.0.lock().unwrap().calls;
+        let mut state = self.0.lock().unwrap();
+        if state.slow {
+            return Err(StoreError::Unavailable("no answer".into()));
+        }
+        let calls = &mut state.calls;
         let old = calls.iter().filter(|placed| placed.id < place).count();
         let removed = old.min(most as usize);
         calls.drain(..removed);
         Ok(removed as u64)
     }
 
-    async fn sweep(&self) -> Result<u64, StoreError> {
+    async fn sweep(&self, _most: u32) -> Result<u64, StoreError> {
         Ok(0)
     }
 
@@ -206,7 +233,104 @@ async fn a_full_queue_drops_and_counts() {
         records.keep(one.clone());
     }
     assert_eq!(records.counts().no_room, 7);
-    assert_eq!(records.close(Duration::from_millis(10)).await, QUEUE as u64);
+    // With the one that the writer has in hand.
+    let unwritten = records.close(Duration::from_millis(10)).await;
+    assert_eq!(unwritten, QUEUE as u64 + 1);
+}
+
+#[tokio::test]
+async fn what_could_not_be_written_at_the_end_is_counted() {
+    let (records, memory) = start(WEEK);
+    memory.0.lock().unwrap().away = true;
+    records.keep(call("a"));
+    while !records.counts().failing {
+        sleep(Duration::from_millis(10)).await;
+    }
+    records.keep(call("b"));
+    // Who asks is no record.
+    for _ in 0..3 {
+        assert!(!records.flush(Duration::from_millis(10)).await);
+    }
+    assert_eq!(records.close(Duration::from_millis(10)).await, 2);
+}
+
+#[tokio::test]
+async fn what_can_t_be_held_takes_nothing_with_it() {
+    let (records, memory) = start(WEEK);
+    for number in 0..500 {
+        let error_type = [3, 77, 78].contains(&number).then(|| "bad".to_owned());
+        records.keep(CallRecord {
+            error_type,
+            ..call(&number.to_string())
+        });
+    }
+    let begun = Instant::now();
+    assert!(records.flush(FLUSH).await);
+    // It is no outage: nothing is tried again after a pause.
+    assert!(begun.elapsed() < TEST_PATIENCE / 2, "{:?}", begun.elapsed());
+    let counts = records.counts();
+    assert_eq!(
+        (counts.kept, counts.store_away, counts.failing),
+        (497, 3, false)
+    );
+    assert_eq!(memory.0.lock().unwrap().calls.len(), 497);
+    assert_eq!(records.find(&LATEST).await.unwrap().len(), 10);
+    assert_eq!(records.close(FLUSH).await, 0);
+}
+
+#[tokio::test]
+async fn a_store_that_can_t_count_takes_records_all_the_same() {
+    let (records, memory) = start(Retention { number: 10, ..WEEK });
+    memory.0.lock().unwrap().slow = true;
+    let begun = Instant::now();
+    for number in 0..30 {
+        records.keep(call(&number.to_string()));
+        assert!(records.flush(FLUSH).await);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    {
+        let state = memory.0.lock().unwrap();
+        assert_eq!(state.calls.len(), 30);
+        // It is not asked at each batch.
+        assert!(state.counts < 5, "{}", state.counts);
+    }
+    memory.0.lock().unwrap().slow = false;
+    let until = Instant::now() + Duration::from_secs(10);
+    while memory.0.lock().unwrap().calls.len() > 10 {
+        assert!(Instant::now() < until, "not removed");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
+fn what_comes_while_all_are_counted_is_counted_once() {
+    let placed = |id| PlacedCall {
+        id,
+        call: call("a"),
+    };
+    let step = |number, from| Counted { number, from };
+    let mut tally = Tally::BLANK;
+    // Nothing is counted yet, and the first step will have it.
+    tally.added(&[placed(50)], 1);
+    tally.counted(step(10, Some(41)), 10);
+    assert_eq!(tally.whole(), None);
+    // One behind the step, and one before it, which the next has.
+    tally.added(&[placed(30), placed(51)], 2);
+    assert!(tally.is_amid(42) && !tally.is_amid(41));
+    tally.removed(5);
+    tally.counted(step(7, Some(20)), 10);
+    assert_eq!(tally.whole(), Some(10 + 1 + 7));
+    assert!(!tally.is_amid(42));
+    tally.added(&[placed(60), placed(61)], 1);
+    tally.removed(4);
+    assert_eq!(tally.whole(), Some(15));
+    // Which of two was there already is not known.
+    let mut tally = Tally::BLANK;
+    tally.counted(step(10, Some(41)), 10);
+    tally.added(&[placed(60), placed(61)], 1);
+    assert_eq!(tally, Tally::BLANK);
+    tally.counted(step(0, None), 10);
+    assert_eq!(tally.whole(), Some(0));
 }
 
 #[tokio::test]

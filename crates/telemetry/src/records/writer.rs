@@ -1,18 +1,15 @@
-//! The one task that writes records, and removes those that are too old or too many.
+//! The one task that writes records; between its batches, those that are too old or too many are removed.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Notify, mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, sleep},
 };
 use warren_model::{CallRecord, chain};
 use warren_store::{PlacedCall, RecordStore, StoreError, place};
 
-use super::{Retention, counts::Counts};
+use super::{Retention, counts::Counts, retainer::Retainer};
 
 /// Most records of one transaction.
 const BATCH: usize = 2_048;
@@ -22,14 +19,8 @@ const GATHER: Duration = Duration::from_millis(100);
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two tries of one batch.
 const RETRY: Duration = Duration::from_millis(250);
-/// Between looks whether records are too old.
-const LOOK: Duration = Duration::from_secs(1);
-/// Between removals of what no record refers to.
-const SWEEP: Duration = Duration::from_secs(3_600);
-/// Records removed in one transaction: some milliseconds.
-const STEP: u32 = 1_000;
-/// Removals between two batches.
-const STEPS: u32 = 8;
+/// Between two log lines about records that can't be held: a function may bring about many.
+const TELL: Duration = Duration::from_secs(60);
 
 /// What the writer gets.
 #[allow(
@@ -47,18 +38,15 @@ pub(super) struct Writer {
     items: mpsc::Receiver<Item>,
     hurry: Arc<Notify>,
     store: Arc<dyn RecordStore>,
-    retention: Retention,
+    retainer: Retainer,
     patience: Duration,
     counts: Arc<Counts>,
     /// Tells records of one microsecond apart.
     number: u64,
-    /// How many the store has; none until they were counted.
-    held: Option<u64>,
     /// Since when the store fails.
     failing: Option<Instant>,
-    /// When the oldest record was found to be young enough, and when sources were swept.
-    looked: Instant,
-    swept: Instant,
+    /// When the log last told of a record that can't be held.
+    told: Option<Instant>,
 }
 
 impl Writer {
@@ -73,22 +61,18 @@ impl Writer {
         Self {
             items,
             hurry,
+            retainer: Retainer::new(Arc::clone(&store), retention),
             store,
-            retention,
             patience,
             counts,
             number: 0,
-            held: None,
             failing: None,
-            looked: Instant::now(),
-            swept: Instant::now(),
+            told: None,
         }
     }
 
     /// Until every handle is gone.
     pub(super) async fn run(mut self) {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut items = Vec::with_capacity(BATCH);
         loop {
             tokio::select! {
@@ -97,15 +81,10 @@ impl Writer {
                     0 => return,
                     _ => self.batch(&mut items).await,
                 },
-                _ = look.tick() => {}
+                () = sleep(self.retainer.rest()) => {}
             }
-            if let Err(error) = self.retain().await {
-                // Counted anew: what the failed step did is not known.
-                self.held = None;
-                tracing::debug!(
-                    error = chain(&error),
-                    "old records could not be removed; tried again"
-                );
+            if self.failing.is_none() {
+                self.retainer.step().await;
             }
         }
     }
@@ -148,70 +127,71 @@ impl Writer {
         }
     }
 
-    /// Writes a batch, or drops it where the store fails for too long.
+    /// Writes a batch. What the store can't hold is dropped, and so is the whole where it fails for too long.
     async fn write(&mut self, calls: &[PlacedCall]) {
-        loop {
-            let error = match self.store.keep(calls).await {
-                Ok(new) => {
-                    self.counts.kept(calls.len());
-                    self.held = self.held.map(|held| held + new);
-                    if self.failing.take().is_some() {
-                        self.counts.set_failing(false);
-                        let dropped = self.counts.now().store_away;
-                        tracing::info!(dropped, "calls are recorded again");
+        let mut pieces = vec![calls];
+        while let Some(piece) = pieces.pop() {
+            match self.store.keep(piece).await {
+                Ok(new) => self.written(piece, new),
+                Err(error @ StoreError::Refused { value: true, .. }) => match piece {
+                    [one] => self.unfit(one, &error),
+                    several => {
+                        let (earlier, later) = several.split_at(several.len() / 2);
+                        pieces.extend([later, earlier]);
                     }
-                    return;
+                },
+                Err(error) if self.is_worth_waiting(&error) => {
+                    pieces.push(piece);
+                    sleep(RETRY).await;
                 }
-                Err(error) => error,
-            };
-            let since = *self.failing.get_or_insert_with(|| {
-                tracing::warn!(
-                    error = chain(&error),
-                    "calls can't be recorded: they go on, and their records are dropped and counted if this lasts"
-                );
-                Instant::now()
-            });
-            self.counts.set_failing(true);
-            if since.elapsed() >= self.patience {
-                self.counts.store_away(calls.len());
-                return;
+                Err(_) => {
+                    self.counts.dropped(piece.len());
+                    self.retainer.doubt();
+                }
             }
-            sleep(RETRY).await;
         }
     }
 
-    /// Removes a few records that are too many or too old.
-    async fn retain(&mut self) -> Result<(), StoreError> {
-        if self.failing.is_some() {
-            return Ok(());
+    fn written(&mut self, calls: &[PlacedCall], new: u64) {
+        self.counts.kept(calls.len());
+        self.retainer.added(calls, new);
+        self.answered();
+    }
+
+    /// The store did something, or said why not.
+    fn answered(&mut self) {
+        if self.failing.take().is_some() {
+            self.counts.set_failing(false);
+            let dropped = self.counts.now().store_away;
+            tracing::info!(dropped, "calls are recorded again");
         }
-        let mut held = match self.held {
-            Some(held) => held,
-            None => self.store.count().await?,
-        };
-        let oldest = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .saturating_sub(self.retention.age);
-        let oldest = place(u64::try_from(oldest.as_micros()).unwrap_or(0), 0);
-        for _ in 0..STEPS {
-            let over = held.saturating_sub(self.retention.number);
-            let removed = match u32::try_from(over).unwrap_or(u32::MAX).min(STEP) {
-                0 if self.looked.elapsed() < LOOK => break,
-                0 => self.store.remove_before(oldest, STEP).await?,
-                over => self.store.remove_before(i64::MAX, over).await?,
-            };
-            held = held.saturating_sub(removed);
-            if removed == 0 {
-                self.looked = Instant::now();
-                break;
-            }
+    }
+
+    /// Drops the one record of a batch that the store can't hold.
+    fn unfit(&mut self, placed: &PlacedCall, error: &StoreError) {
+        self.counts.dropped(1);
+        self.answered();
+        if self.told.is_none_or(|told| told.elapsed() >= TELL) {
+            self.told = Some(Instant::now());
+            tracing::warn!(
+                function = placed.call.source.function.as_str(),
+                request = placed.call.request.as_str(),
+                error = chain(error),
+                "the database can't hold the record of a call, which is dropped and counted; others like it are not told for a minute"
+            );
         }
-        self.held = Some(held);
-        if self.swept.elapsed() >= SWEEP {
-            self.swept = Instant::now();
-            self.store.sweep().await?;
-        }
-        Ok(())
+    }
+
+    /// Whether what failed is tried again: for some time after the first failure.
+    fn is_worth_waiting(&mut self, error: &StoreError) -> bool {
+        let since = *self.failing.get_or_insert_with(|| {
+            tracing::warn!(
+                error = chain(error),
+                "calls can't be recorded: they go on, and their records are dropped and counted if this lasts"
+            );
+            Instant::now()
+        });
+        self.counts.set_failing(true);
+        since.elapsed() < self.patience
     }
 }

@@ -14,7 +14,7 @@ const NAME_RULE: &str =
     "names need at least two characters: a letter first, then letters, digits or _";
 
 /// The members of a [`FunctionSpec`] or a `RunSpec` that have a flag of another name.
-const FLAGS: [(&str, &str); 8] = [
+const FLAGS: [(&str, &str); 9] = [
     ("timeout_s", "timeout"),
     ("memory_mb", "memory"),
     ("ephemeral_storage_mb", "storage"),
@@ -23,6 +23,7 @@ const FLAGS: [(&str, &str); 8] = [
     ("routes", "route"),
     ("reserved_concurrency", "concurrency"),
     ("max_output_bytes", "max-output"),
+    ("snap_start", "snap-start"),
 ];
 /// Those whose flag has the same name.
 const SAME: [&str; 6] = [
@@ -81,6 +82,9 @@ pub(super) struct FunctionFlags {
     /// A destination that it may reach, and nothing else: ADDRESS:PORT, ADDRESS/BITS:PORT, [IPV6]:PORT, NAME:PORT, host:PORT (the server's machine, as host.warren.internal), container:NAME:PORT or network:NAME:PORT (Docker's); repeatable
     #[arg(long = "allow", value_name = "DESTINATION", value_parser = parse_destination)]
     allow: Vec<String>,
+    /// Start instances as copies of one whose Init is over, where the engine can and it is faster; 'off' ends that
+    #[arg(long, value_name = "on|off", num_args = 0..=1, default_missing_value = "on", value_parser = parse_switch)]
+    snap_start: Option<bool>,
     /// Free text
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -116,6 +120,7 @@ impl FunctionFlags {
             environment: self.environment()?,
             engine: self.engine.clone(),
             network: policy(self.network.as_deref(), &self.allow)?,
+            snap_start: self.snap_start,
             description: self.description.clone(),
             tags: (!self.tags.is_empty()).then(|| self.tags.iter().cloned().collect()),
             force: self.force,
@@ -189,6 +194,14 @@ pub(super) fn policy(network: Option<&str>, allow: &[String]) -> Result<Option<S
             )))
         }
         (policy, true) => Ok(policy.map(str::to_owned)),
+    }
+}
+
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("write on or off".to_owned()),
     }
 }
 

@@ -2,6 +2,10 @@
 
 use std::ffi::OsString;
 
+use clap::Subcommand;
+
+use super::Command;
+
 /// What people type instead of `warren`: the first argument, as it was given.
 pub(super) fn name() -> String {
     let called = std::env::args_os().next();
@@ -54,11 +58,15 @@ fn connection(arguments: impl Iterator<Item = OsString>) -> String {
     text
 }
 
-/// The commands that ask a server.
-const CLIENTS: [&str; 12] = [
-    "deploy", "invoke", "list", "get", "update", "delete", "logs", "routes", "runtimes", "engines",
-    "doctor", "env",
-];
+/// Whether a command asks a server, which can be named to it.
+fn asks_a_server(command: &str) -> bool {
+    let all = Command::augment_subcommands(clap::Command::new("warren"));
+    let command = all.find_subcommand(command);
+    command.is_some_and(|command| {
+        let mut flags = command.get_arguments();
+        flags.any(|flag| flag.get_long() == Some("server"))
+    })
+}
 
 fn with_name(text: &str, name: &str, connection: &str) -> String {
     let mut found = String::new();
@@ -76,7 +84,7 @@ fn with_name(text: &str, name: &str, connection: &str) -> String {
         let (command, after) = command.split_at(command.find(quote).unwrap_or(command.len()));
         found.push_str(&format!("{before}{name} {command}"));
         let first = command.split(' ').next().unwrap_or_default();
-        if CLIENTS.contains(&first) && !command.contains("--help") {
+        if !connection.is_empty() && asks_a_server(first) && !command.contains("--help") {
             found.push_str(connection);
         }
         rest = after;
@@ -127,5 +135,18 @@ mod tests {
             ),
             "`warren logs f --server http://b:1` or `warren serve`; `warren update --help`, 'warren list --server http://b:1"
         );
+        for (command, asks) in [
+            ("run app.py", true),
+            ("calls f", true),
+            ("invoke f", true),
+            ("doctor", true),
+            ("env", true),
+            ("completions bash", false),
+            ("serve", false),
+            ("nothing", false),
+        ] {
+            let named = with_name(&format!("'warren {command}'"), "warren", " --server b");
+            assert_eq!(named.contains("--server"), asks, "{named}");
+        }
     }
 }

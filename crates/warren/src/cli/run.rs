@@ -12,7 +12,7 @@ use clap::Args as ClapArgs;
 use futures_util::{Stream, stream::unfold};
 use tokio::sync::mpsc;
 use warren_client::{RunEvent, Running};
-use warren_model::native::{CodeSpec, MAX_RUN_OUTPUT, RunEnd, RunResult, RunSpec};
+use warren_model::native::{CodeSpec, MAX_RUN_OUTPUT, NOT_THE_PROGRAM, RunEnd, RunResult, RunSpec};
 
 use super::{
     connection::Connection,
@@ -23,8 +23,6 @@ use super::{
     source::Source,
 };
 
-/// As `docker run` has it where what runs the program failed.
-const NOT_THE_PROGRAM: u8 = 125;
 /// 128 and SIGPIPE's number: the reader of the output went away.
 const READER_GONE: i32 = 141;
 /// Bytes of the input that are sent at a time, and pieces that wait to be sent.
@@ -194,13 +192,7 @@ async fn gather(args: &Args, mut running: Running) -> Result<u8, Failure> {
         }
     };
     let status = end.exit_status;
-    let text = String::from_utf8_lossy(&stdout).into_owned();
-    let result = RunResult {
-        stdout_base64: (text.as_bytes() != stdout).then(|| STANDARD.encode(&stdout)),
-        stdout: text,
-        stderr: String::from_utf8_lossy(&stderr).into_owned(),
-        end,
-    };
+    let result = RunResult::of(stdout, &stderr, end);
     args.output.print(&result, |_| String::new())?;
     Ok(status)
 }

@@ -15,6 +15,11 @@ const FILES_PER_INSTANCE: u64 = 6;
 /// Most open files that are asked for: programs that the server starts get the limit too, and some look at each number below it.
 const MOST_FILES: u64 = 1 << 20;
 
+/// Memory for sandboxes that are started ahead, unless the operator says otherwise.
+const MOST_STEM_MEMORY_MB: u64 = 512;
+/// What one is taken to hold before it was measured.
+const LEAST_STEM_MEMORY_MB: u64 = 40;
+
 /// 80 % of the memory that this process may use, in MB: the host's, or what its cgroup allows.
 pub(super) fn memory_for_instances_mb() -> u64 {
     let info = sysinfo();
@@ -23,6 +28,14 @@ pub(super) fn memory_for_instances_mb() -> u64 {
         .ok()
         .and_then(|membership| cgroup_limit(&membership, Path::new("/sys/fs/cgroup")));
     (cgroup.map_or(host, |limit| limit.min(host)) >> 20) * MEMORY_SHARE / 100
+}
+
+/// Memory for sandboxes that are started ahead: a small share of all, and none where it would hold none.
+pub(super) fn stem_memory_mb(all_mb: u64) -> u64 {
+    match (all_mb / 20).min(MOST_STEM_MEMORY_MB) {
+        ..LEAST_STEM_MEMORY_MB => 0,
+        share => share,
+    }
 }
 
 /// The smallest memory limit of the cgroups that `/proc/PID/cgroup` (cgroups(7)) names and of those above them, in bytes.
@@ -108,6 +121,15 @@ mod tests {
         assert_eq!(instances_for_files(1024), 128);
         assert_eq!(instances_for_files(20_000), 2_500);
         assert_eq!(instances_for_files(0), 1);
+    }
+
+    #[test]
+    fn what_is_started_ahead_is_a_small_share_or_nothing() {
+        assert_eq!(stem_memory_mb(256), 0);
+        assert_eq!(stem_memory_mb(799), 0);
+        assert_eq!(stem_memory_mb(800), 40);
+        assert_eq!(stem_memory_mb(6_553), 327);
+        assert_eq!(stem_memory_mb(64_000), 512);
     }
 
     #[test]

@@ -21,6 +21,7 @@ const EXIT_UNCAUGHT_EXCEPTION = 129;
 async function run() {
   const stream = new CallStream(3);
   await standby.wait(stream);
+  const snapshot = snapshotPart();
   context.setUp();
   output.install();
   logs.patchConsole();
@@ -39,6 +40,7 @@ async function run() {
 
   let calls;
   try {
+    snapshot?.begin();
     calls = callsFor(await load(process.env.LAMBDA_TASK_ROOT, process.env._HANDLER ?? ''), stream);
   } catch (error) {
     logs.error(runtimeMajor >= 24 ? 'Init Error' : 'Uncaught Exception', error);
@@ -46,8 +48,18 @@ async function run() {
     return;
   }
   fail = (error, code) => calls.failAndExit(error, code);
+  if (snapshot) {
+    stream.ready();
+    await snapshot.wait(stream);
+    context.setUp();
+  }
   stream.open((number, meta, body) => calls.begin(number, meta, body));
   stream.ready();
+}
+
+/** What only a process needs of which a checkpoint is taken. */
+function snapshotPart() {
+  return process.env.AWS_LAMBDA_INITIALIZATION_TYPE === 'snap-start' ? require('./snapshot.cjs') : undefined;
 }
 
 function callsFor({ handler, streaming }, stream) {

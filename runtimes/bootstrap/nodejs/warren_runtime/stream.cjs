@@ -48,22 +48,38 @@ class CallStream {
     if (this.#socket) {
       this.hold();
     } else {
-      this.#listen();
+      this.#listen({ fd: this.#fd });
     }
   }
 
   /** Says that this process waits; the payload of INIT, as text. */
   standby() {
+    const init = this.#init({ fd: this.#fd });
+    this.#write(frame(STANDBY, 0, 0, EMPTY, 0));
+    return init;
+  }
+
+  /** Closes the stream before anything was read from it; `adopt` gives it another. */
+  letGo() {
+    fs.closeSync(this.#fd);
+  }
+
+  /** Goes on with another stream; the payload of INIT that comes over it, as text. */
+  adopt(handle) {
+    this.#fd = handle.fd;
+    return this.#init({ handle });
+  }
+
+  #init(source) {
     return new Promise((resolve) => {
       this.#onInit = resolve;
-      this.#listen();
-      this.#write(frame(STANDBY, 0, 0, EMPTY, 0));
+      this.#listen(source);
     });
   }
 
-  #listen() {
+  #listen(source) {
     this.#socket = new net.Socket({
-      fd: this.#fd,
+      ...source,
       readable: true,
       writable: true,
       onread: {

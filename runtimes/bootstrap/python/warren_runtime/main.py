@@ -26,6 +26,7 @@ def run():
     stream = CallStream()
     if standby.VARIABLE in os.environ:
         standby.wait(stream)
+    snapshot = _snapshot()
     context.set_up()
     output = Output()
     output.install()
@@ -36,8 +37,35 @@ def run():
     except Exception as exception:
         stream.init_error(_report(failures.error_object(exception)))
         sys.exit(1)
+    if snapshot:
+        _wait_for_restore(snapshot, stream)
     stream.ready()
     serve(stream, output, function)
+
+
+def _snapshot():
+    """The part that only a process needs of which a checkpoint is taken: loaded before the function's folder is searched."""
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
+        return None
+    from . import snapshot
+
+    return snapshot
+
+
+def _wait_for_restore(snapshot, stream):
+    """Returns in each restored copy, when its hooks have run."""
+    phase = "Runtime.BeforeSnapshotError"
+    try:
+        snapshot.before()
+        stream.ready()
+        if not snapshot.wait(stream):
+            sys.exit(0)
+        context.set_up()
+        phase = "Runtime.AfterRestoreError"
+        snapshot.after()
+    except Exception as exception:
+        stream.init_error(_report({**failures.error_object(exception), "errorType": phase}))
+        sys.exit(1)
 
 
 def serve(stream, output, function):

@@ -54,6 +54,22 @@ class CallStream:
     def standby(self):
         """Says that this process waits, and waits: the payload of INIT; None when the host has gone."""
         self._send(STANDBY, 0, 0, b"", 0)
+        return self.init()
+
+    def let_go(self):
+        """Closes the host's end of the stream; `adopt` gives it another."""
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, self._fd, inheritable=False)
+        os.close(nothing)
+
+    def adopt(self, descriptor):
+        """Goes on with another stream of the host's."""
+        os.dup2(descriptor, self._fd, inheritable=False)
+        os.close(descriptor)
+        os.set_blocking(self._fd, True)
+
+    def init(self):
+        """The payload of INIT; None when the host has gone."""
         data = bytearray(os.read(self._fd, _READ_SIZE))
         if not data:
             return None

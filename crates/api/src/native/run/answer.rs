@@ -1,13 +1,14 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::body::Body;
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::stream::unfold;
 use http::{HeaderValue, Response, header};
 use tokio::{sync::mpsc, time::timeout};
 use warren_invoker::RunEvent;
-use warren_model::native::{RUN_FRAME_HEADER, RUN_TYPE, RunEnd, RunFrame, RunOutcome, RunResult};
+use warren_model::native::{
+    NOT_THE_PROGRAM, RUN_FRAME_HEADER, RUN_TYPE, RunEnd, RunFrame, RunOutcome, RunResult,
+};
 
 /// A silent answer writes something this often: only a write shows that the client is gone.
 const ALIVE: Duration = Duration::from_secs(1);
@@ -69,21 +70,7 @@ impl Gathered {
     }
 
     fn result(&mut self, end: RunEnd) -> RunResult {
-        let stdout = std::mem::take(&mut self.stdout);
-        let (stdout, stdout_base64) = match String::from_utf8(stdout) {
-            Ok(text) => (text, None),
-            Err(error) => {
-                let bytes = error.into_bytes();
-                let text = String::from_utf8_lossy(&bytes).into_owned();
-                (text, Some(STANDARD.encode(&bytes)))
-            }
-        };
-        RunResult {
-            stdout,
-            stdout_base64,
-            stderr: String::from_utf8_lossy(&self.stderr).into_owned(),
-            end,
-        }
+        RunResult::of(std::mem::take(&mut self.stdout), &self.stderr, end)
     }
 }
 
@@ -103,7 +90,7 @@ fn json(value: &impl serde::Serialize) -> Vec<u8> {
 fn lost() -> RunEnd {
     RunEnd {
         outcome: RunOutcome::Failed,
-        exit_status: 125,
+        exit_status: NOT_THE_PROGRAM,
         message: Some("Warren lost the run. Its log has the cause.".to_owned()),
         duration_ms: 0.0,
         start_ms: 0.0,

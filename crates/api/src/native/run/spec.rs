@@ -6,7 +6,6 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use warren_invoker::RunRequest;
 use warren_model::{
     Config, EngineName, Environment, EphemeralStorage, InertSettings, Memory, Timeout,
@@ -26,14 +25,16 @@ const STEM: &str = "main";
 const MAX_WORD: usize = 128 * 1024 - 1;
 /// Largest arguments and variables together, in bytes: far below the kernel's limit, and they fit into one message to the agent.
 const MAX_WORDS: usize = 256 * 1024;
+/// Longest path of the file that is run, as of any file in a zip, and longest name of a variable, in bytes.
+const MAX_NAME: usize = 1_024;
 
-/// The input that the request itself has.
-pub(super) fn input(spec: &mut RunSpec) -> Result<Option<Bytes>, Refusal> {
+/// The input that the request itself has. Blocking, as long as its base64 takes.
+pub(super) fn input(spec: &mut RunSpec) -> Result<Option<Vec<u8>>, Refusal> {
     match (spec.input.take(), spec.input_base64.take()) {
         (None, None) => Ok(None),
-        (Some(text), None) => Ok(Some(text.into())),
+        (Some(text), None) => Ok(Some(text.into_bytes())),
         (None, Some(encoded)) => match STANDARD.decode(encoded) {
-            Ok(bytes) => Ok(Some(bytes.into())),
+            Ok(bytes) => Ok(Some(bytes)),
             Err(_) => Err(Refusal::field(
                 "input_base64",
                 "input_base64 is not base64.",
@@ -84,6 +85,7 @@ pub(super) async fn request(
             environment: Environment::default(),
             engine,
             network: network.unwrap_or(default),
+            snap_start: false,
             inert: InertSettings::new(),
         },
         zip,
@@ -152,6 +154,16 @@ fn entry(asked: Option<String>, code: &CodeSpec) -> Result<Option<String>, Refus
             );
         }
     };
+    if entry.len() > MAX_NAME {
+        return Err(Refusal::field(
+            "entry",
+            format!(
+                "entry can't have {} bytes; the limit is {MAX_NAME}.",
+                entry.len()
+            ),
+        )
+        .next("Name a file of the code, by its path there."));
+    }
     let inside = !entry.is_empty()
         && !entry.contains('\0')
         && Path::new(&entry)
@@ -230,6 +242,16 @@ fn words(args: &[String], environment: &BTreeMap<String, String>) -> Result<(), 
         total += arg.len() + 1;
     }
     for (name, value) in environment {
+        if name.len() > MAX_NAME {
+            return Err(Refusal::field(
+                "environment",
+                format!(
+                    "environment can't have a name of {} bytes; the limit is {MAX_NAME}.",
+                    name.len()
+                ),
+            )
+            .next("Choose a shorter name."));
+        }
         let mut characters = name.chars();
         let well_formed = characters
             .next()
@@ -329,5 +351,25 @@ mod tests {
             assert!(words(&[], &one(name, "x")).is_err(), "{name}");
         }
         assert!(words(&[], &one("A", "\0")).is_err());
+    }
+
+    #[test]
+    fn long_names_are_refused_and_not_repeated() {
+        let long = "x".repeat(MAX_NAME + 1);
+        let refusals = [
+            entry(Some(long.clone()), &files(&["a.py"])).unwrap_err(),
+            words(&[], &BTreeMap::from([(long.clone(), String::new())])).unwrap_err(),
+        ];
+        for refusal in refusals {
+            let detail = &refusal.detail;
+            assert!(
+                detail.contains("1025 bytes") && detail.contains("the limit is 1024"),
+                "{detail}"
+            );
+            assert!(!detail.contains(&long) && refusal.next_step.is_some());
+        }
+        let longest = &long[1..];
+        assert!(entry(Some(longest.to_owned()), &files(&["a.py"])).is_ok());
+        assert!(words(&[], &BTreeMap::from([(longest.to_owned(), String::new())])).is_ok());
     }
 }

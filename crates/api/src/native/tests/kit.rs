@@ -24,8 +24,8 @@ use warren_telemetry::FunctionLogs;
 
 use crate::{Api, Surroundings, auth::Keys, serve_control};
 
-/// An engine that runs nothing, and refuses to reach the internet.
-struct NoEngine;
+/// An engine that prepares when it has a permit, runs nothing, and refuses to reach the internet.
+struct NoEngine(Arc<Semaphore>);
 
 #[async_trait]
 impl Engine for NoEngine {
@@ -54,6 +54,7 @@ impl Engine for NoEngine {
     }
 
     async fn prepare(&self, _tree: &Tree, _config: &Config) -> Result<(), EngineError> {
+        self.0.acquire().await.expect("open").forget();
         Ok(())
     }
 
@@ -90,6 +91,7 @@ impl Prepare for Preparer {
 /// A server, and a client that has its key.
 pub(super) struct World {
     pub(super) client: Client,
+    pub(super) api: Api,
     pub(super) url: String,
     pub(super) logs: FunctionLogs,
     pub(super) stop: watch::Sender<bool>,
@@ -111,18 +113,22 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let catalogue = Arc::new(Catalogue::built_in().unwrap());
+        let permits = Arc::new(Semaphore::new(0));
         let launcher = Arc::new(Launcher {
             memory_mb: 4_096,
             builds: warren_invoker::Builds::default(),
+            probes: warren_invoker::Probes::default(),
             kit: Kit::install(path, &catalogue).unwrap(),
             catalogue: Arc::clone(&catalogue),
             trees: Trees::new(path.join("cache")),
             blobs: Arc::new(FileBlobs::open(&path.join("blobs")).await.unwrap()),
             unpacked: Arc::new(Unpacked::open(&path.join("code")).await.unwrap()),
             run_code: Unpacked::open(&path.join("run-code")).await.unwrap(),
-            engines: Engines::from([(EngineName::DOCKER, Arc::new(NoEngine) as _)]),
+            engines: Engines::from([(
+                EngineName::DOCKER,
+                Arc::new(NoEngine(Arc::clone(&permits))) as _,
+            )]),
         });
-        let permits = Arc::new(Semaphore::new(0));
         let registry = Registry::open(warren_registry::Parts {
             store: Arc::new(SqliteStore::open(&path.join("warren.db")).await.unwrap()),
             blobs: Arc::clone(&launcher.blobs),
@@ -159,6 +165,7 @@ impl World {
             ping_after: std::time::Duration::from_secs(60),
             freeze_after: std::time::Duration::ZERO,
             stem_memory: 0,
+            checkpoints: warren_invoker::Checkpoints::new(path.join("checkpoints"), 0).unwrap(),
         });
         let keys = Keys::new("WARREN1".to_owned(), "secret".to_owned());
         let stop = watch::Sender::new(false);
@@ -168,16 +175,18 @@ impl World {
             stopping: Some(stop.subscribe()),
         };
         let api = Api::new(registry, invoker, keys, Account::default());
+        let served = api.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         Self {
             client: Client::new(&url, Some(&Key::new("WARREN1", "secret"))).unwrap(),
             server: tokio::spawn(serve_control(
                 listener,
-                api,
+                served,
                 surroundings,
                 std::future::pending(),
             )),
+            api,
             url,
             logs,
             stop,

@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::Usage;
-use crate::host::peak;
+use super::place::Place;
+use crate::{Usage, host::peak};
 
 /// Bytes of `cgroup.procs` that are read: 1,024 processes, the most of a sandbox, and a good many more.
 const MAX_LINES: usize = 64 * 1024;
@@ -50,6 +50,18 @@ impl Cgroup {
     /// As [`Self::of_process`], from the text of `/proc/PID/cgroup` and where cgroups are mounted.
     fn within(membership: &str, root: &Path) -> Option<Self> {
         Self::open(&paths(membership, root)?)
+    }
+
+    /// Those of a group of ours, by where it has its memory and its processor time.
+    pub(super) fn of_places(memory: &Place, cpu: &Place) -> Option<Self> {
+        Self::open(&Paths {
+            version: match memory.hierarchy.unified {
+                true => Version::V2,
+                false => Version::V1,
+            },
+            memory: memory.folder.clone(),
+            cpu: cpu.folder.clone(),
+        })
     }
 
     fn open(paths: &Paths) -> Option<Self> {

@@ -1,10 +1,11 @@
 //! Stops all processes of a cgroup where they are: the freezer of version 1, `cgroup.freeze` of version 2.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
+use super::place::{Place, is_gone, write_existing};
 use crate::EngineError;
 
 const ROOT: &str = "/sys/fs/cgroup";
@@ -35,38 +36,49 @@ impl Freezer {
                 continue;
             }
             if controllers.split(',').any(|name| name == "freezer") {
-                return Some(Self {
-                    file: root.join("freezer").join(path).join("freezer.state"),
-                    frozen: "FROZEN",
-                    thawed: "THAWED",
-                });
+                return Some(Self::of_version_1(&root.join("freezer").join(path)));
             }
             if controllers.is_empty() {
-                unified = Some(Self {
-                    file: root.join(path).join("cgroup.freeze"),
-                    frozen: "1",
-                    thawed: "0",
-                });
+                unified = Some(Self::of_version_2(&root.join(path)));
             }
         }
         unified.filter(|found| found.file.exists())
     }
 
+    /// That of a group of ours; none where this hierarchy has no freezer.
+    pub(super) fn of_place(place: &Place) -> Option<Self> {
+        match (place.hierarchy.unified, place.hierarchy.has("freezer")) {
+            (false, true) => Some(Self::of_version_1(&place.folder)),
+            (false, false) => None,
+            (true, _) => Some(Self::of_version_2(&place.folder)).filter(|one| one.file.exists()),
+        }
+    }
+
+    fn of_version_1(folder: &Path) -> Self {
+        Self {
+            file: folder.join("freezer.state"),
+            frozen: "FROZEN",
+            thawed: "THAWED",
+        }
+    }
+
+    fn of_version_2(folder: &Path) -> Self {
+        Self {
+            file: folder.join("cgroup.freeze"),
+            frozen: "1",
+            thawed: "0",
+        }
+    }
+
     /// Begins to stop all processes; none of them runs long any more when this returns.
     pub(crate) fn freeze(&self) -> Result<(), EngineError> {
-        fs::write(&self.file, self.frozen).map_err(EngineError::host("freeze by", &self.file))
+        write_existing(&self.file, self.frozen).map_err(EngineError::host("freeze by", &self.file))
     }
 
     /// Lets them go on. A cgroup that is gone has none.
     pub(crate) fn thaw(&self) -> Result<(), EngineError> {
-        const ENODEV: i32 = 19;
-        match fs::write(&self.file, self.thawed) {
-            Err(error)
-                if error.kind() == io::ErrorKind::NotFound
-                    || error.raw_os_error() == Some(ENODEV) =>
-            {
-                Ok(())
-            }
+        match write_existing(&self.file, self.thawed) {
+            Err(error) if is_gone(&error) => Ok(()),
             outcome => outcome.map_err(EngineError::host("thaw by", &self.file)),
         }
     }

@@ -8,10 +8,10 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use warren_model::{EngineName, InstanceId, Memory, ServerId};
+use warren_model::{EngineName, InstanceId, ServerId};
 
-use super::hierarchy::Hierarchy;
-use crate::{EngineError, inside};
+use super::{Cgroup, Freezer, hierarchy::Hierarchy, limits::Limits, place::Place};
+use crate::EngineError;
 
 /// Above the groups of all servers.
 const TOP: &str = "warren";
@@ -19,39 +19,12 @@ const TOP: &str = "warren";
 const CONTROLLERS: [&str; 5] = ["memory", "cpu", "cpuacct", "pids", "freezer"];
 /// Those of them that a hierarchy of version 2 must give to its groups by name.
 const DELEGATED: [&str; 3] = ["memory", "cpu", "pids"];
+/// The file by which it does.
+const SUBTREE: &str = "cgroup.subtree_control";
 /// How long a killed process may stay in its group: it ends once the kernel has taken its memory back.
 const END: Duration = Duration::from_secs(10);
 /// Between looks whether it has.
 const LOOK: Duration = Duration::from_millis(2);
-
-/// What a group may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Bytes, swap included.
-    memory: u64,
-    cpu_shares: u64,
-    processes: u64,
-}
-
-impl Limits {
-    /// Of an instance with this much memory.
-    pub(crate) fn of(memory: Memory) -> Self {
-        Self {
-            memory: memory.bytes(),
-            cpu_shares: inside::cpu_shares(memory),
-            processes: inside::MAX_PROCESSES,
-        }
-    }
-
-    /// The same with room for what the engine itself has in the group: bytes, and as many processes and threads of the host as this in all.
-    pub(crate) fn with_room(self, memory: u64, processes: u64) -> Self {
-        Self {
-            memory: self.memory + memory,
-            processes,
-            ..self
-        }
-    }
-}
 
 /// The groups of one server's instances on one engine.
 #[derive(Debug, Clone)]
@@ -92,10 +65,8 @@ impl Slice {
     /// The group of an instance, whether it exists or not.
     pub(crate) fn group(&self, instance: &InstanceId) -> Group {
         let name = self.name.join(instance.as_str());
-        let folders = self.hierarchies.iter().map(|one| one.root.join(&name));
         Group {
-            folders: folders.collect(),
-            hierarchies: self.hierarchies.clone(),
+            places: self.places(&name),
             name,
         }
     }
@@ -107,7 +78,8 @@ impl Slice {
         limits: &Limits,
     ) -> Result<Group, EngineError> {
         let group = self.group(instance);
-        for (hierarchy, folder) in self.hierarchies.iter().zip(&group.folders) {
+        for place in &group.places {
+            let (hierarchy, folder) = (&place.hierarchy, &place.folder);
             if !CONTROLLERS.iter().any(|name| hierarchy.has(name)) {
                 continue;
             }
@@ -116,7 +88,7 @@ impl Slice {
             }
             fs::create_dir_all(folder).map_err(EngineError::host("create the cgroup", folder))?;
             for (file, value) in limits.files(hierarchy) {
-                set(&folder.join(file), &value)?;
+                place.set(file, &value)?;
             }
         }
         Ok(group)
@@ -125,17 +97,21 @@ impl Slice {
     /// Version 2 gives a controller only to groups whose parents pass it on.
     fn delegate(&self, hierarchy: &Hierarchy) -> Result<(), EngineError> {
         let parents = [Path::new(""), Path::new(TOP), self.name.as_path()];
-        for parent in parents.map(|parent| hierarchy.root.join(parent)) {
-            fs::create_dir_all(&parent).map_err(EngineError::host("create the cgroup", &parent))?;
-            let file = parent.join("cgroup.subtree_control");
-            let passed = fs::read_to_string(&file).map_err(EngineError::host("read", &file))?;
+        for parent in parents.map(|parent| hierarchy.place(parent)) {
+            let folder = &parent.folder;
+            fs::create_dir_all(folder).map_err(EngineError::host("create the cgroup", folder))?;
+            let passed = parent.read(SUBTREE)?.unwrap_or_default();
             for controller in DELEGATED.iter().filter(|name| hierarchy.has(name)) {
                 if !passed.split_whitespace().any(|name| name == *controller) {
-                    set(&file, &format!("+{controller}"))?;
+                    parent.set(SUBTREE, &format!("+{controller}"))?;
                 }
             }
         }
         Ok(())
+    }
+
+    fn places(&self, name: &Path) -> Vec<Place> {
+        self.hierarchies.iter().map(|one| one.place(name)).collect()
     }
 
     /// Whose groups there are, in any hierarchy.
@@ -161,60 +137,12 @@ impl Slice {
 
     /// Removes the server's own group, once no instance has one; the top one stays for other servers, unless it is empty too.
     pub(crate) fn remove(&self) -> Result<(), EngineError> {
-        for hierarchy in &self.hierarchies {
-            remove_folder(&hierarchy.root.join(&self.name))?;
+        for place in self.places(&self.name) {
+            place.remove()?;
             // Another server's group may be in it.
-            let _ = fs::remove_dir(hierarchy.root.join(TOP));
+            let _ = fs::remove_dir(place.hierarchy.root.join(TOP));
         }
         Ok(())
-    }
-}
-
-impl Limits {
-    /// The files of a hierarchy with their values, in the order in which they must be set.
-    fn files(&self, hierarchy: &Hierarchy) -> Vec<(&'static str, String)> {
-        let mut files = Vec::new();
-        let mut put = |controller: &str, file, value: u64| {
-            if hierarchy.has(controller) {
-                files.push((file, value.to_string()));
-            }
-        };
-        if hierarchy.unified {
-            put("memory", "memory.max", self.memory);
-            put("memory", "memory.swap.max", 0);
-            put("cpu", "cpu.weight", weight(self.cpu_shares));
-        } else {
-            put("memory", "memory.limit_in_bytes", self.memory);
-            put("memory", "memory.memsw.limit_in_bytes", self.memory);
-            // What waits in TCP connections; version 2 counts it with all other memory.
-            put("memory", "memory.kmem.tcp.limit_in_bytes", self.memory);
-            put("cpu", "cpu.shares", self.cpu_shares);
-        }
-        put("pids", "pids.max", self.processes);
-        files
-    }
-}
-
-/// Shares of version 1 (2 to 262144) as a weight of version 2 (1 to 10000), as OCI runtimes convert them (runtime-spec, config-linux.md, "CPU").
-fn weight(shares: u64) -> u64 {
-    1 + (shares.clamp(2, 262_144) - 2) * 9_999 / 262_142
-}
-
-/// A kernel that does not count swap or sockets by cgroup has no file for them.
-fn set(file: &Path, value: &str) -> Result<(), EngineError> {
-    let optional = [
-        "memory.memsw.limit_in_bytes",
-        "memory.kmem.tcp.limit_in_bytes",
-        "memory.swap.max",
-    ];
-    match fs::write(file, value) {
-        Err(error)
-            if error.kind() == io::ErrorKind::NotFound
-                && optional.iter().any(|name| file.ends_with(name)) =>
-        {
-            Ok(())
-        }
-        outcome => outcome.map_err(EngineError::host("set", file)),
     }
 }
 
@@ -222,21 +150,36 @@ fn set(file: &Path, value: &str) -> Result<(), EngineError> {
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
     name: PathBuf,
-    hierarchies: Vec<Hierarchy>,
-    /// In each of them.
-    folders: Vec<PathBuf>,
+    /// In each hierarchy.
+    places: Vec<Place>,
 }
 
 impl Group {
     /// Gives it, which exists, larger limits. Blocking, some ten microseconds.
     pub(crate) fn raise(&self, limits: &Limits) -> Result<(), EngineError> {
-        for (hierarchy, folder) in self.hierarchies.iter().zip(&self.folders) {
+        for place in &self.places {
             // Version 1 keeps memory below memory with swap at each step, so the last comes first.
-            for (file, value) in limits.files(hierarchy).iter().rev() {
-                set(&folder.join(file), value)?;
+            for (file, value) in limits.files(&place.hierarchy).iter().rev() {
+                place.set(file, value)?;
             }
         }
         Ok(())
+    }
+
+    /// Its switch; none if it is gone or this host has no freezer.
+    pub(crate) fn freezer(&self) -> Option<Freezer> {
+        self.there().find_map(Freezer::of_place)
+    }
+
+    /// Its figures; none if it is gone or its controllers are not there.
+    pub(crate) fn figures(&self) -> Option<Cgroup> {
+        let of = |controller: &str| self.there().find(|place| place.hierarchy.has(controller));
+        let memory = of("memory")?;
+        Cgroup::of_places(memory, of("cpuacct").unwrap_or(memory))
+    }
+
+    fn there(&self) -> impl Iterator<Item = &Place> {
+        self.places.iter().filter(|place| place.exists())
     }
 
     /// From the root of each hierarchy, as OCI's `cgroupsPath` has it.
@@ -246,10 +189,7 @@ impl Group {
 
     /// Where a process joins it: its folders that are there, one for each hierarchy that limits or measures.
     pub(crate) fn folders(&self) -> impl Iterator<Item = &Path> {
-        self.folders
-            .iter()
-            .map(PathBuf::as_path)
-            .filter(|folder| folder.exists())
+        self.there().map(|place| place.folder.as_path())
     }
 
     /// Whether a process of this host is in it.
@@ -263,37 +203,25 @@ impl Group {
         let deadline = Instant::now() + END;
         while self.kill()? > 0 {
             if Instant::now() > deadline {
-                let path = self.folders.first().cloned().unwrap_or_default();
-                return Err(EngineError::host("end the processes of", path)(
+                return Err(EngineError::host("end the processes of", &self.name)(
                     io::ErrorKind::TimedOut.into(),
                 ));
             }
             std::thread::sleep(LOOK);
         }
-        self.folders
-            .iter()
-            .try_for_each(|folder| remove_folder(folder))
+        self.places.iter().try_for_each(Place::remove)
     }
 
     /// Kills what is in it now; answers how many processes there were.
     fn kill(&self) -> Result<usize, EngineError> {
         let mut found = BTreeSet::new();
-        for folder in &self.folders {
-            let file = folder.join("cgroup.procs");
-            match fs::read_to_string(&file) {
-                Ok(text) => found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
-                Err(error) if gone(&error) => {}
-                Err(error) => return Err(EngineError::host("read", file)(error)),
-            }
+        for place in &self.places {
+            let text = place.read("cgroup.procs")?.unwrap_or_default();
+            found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
         }
         // Version 1 keeps a frozen process from its end.
-        for folder in &self.folders {
-            match fs::write(folder.join("freezer.state"), "THAWED") {
-                Err(error) if !gone(&error) && error.kind() != io::ErrorKind::PermissionDenied => {
-                    return Err(EngineError::host("thaw", folder)(error));
-                }
-                _ => {}
-            }
+        if let Some(freezer) = self.freezer() {
+            freezer.thaw()?;
         }
         for pid in found.iter().copied().filter_map(Pid::from_raw) {
             match kill_process(pid, Signal::KILL) {
@@ -310,30 +238,10 @@ impl Group {
     }
 }
 
-fn gone(error: &io::Error) -> bool {
-    const ENODEV: i32 = 19;
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ENODEV)
-}
-
-/// A group that has just been left may be busy for a moment.
-fn remove_folder(folder: &Path) -> Result<(), EngineError> {
-    let deadline = Instant::now() + END;
-    loop {
-        match fs::remove_dir(folder) {
-            Ok(()) => return Ok(()),
-            Err(error) if gone(&error) => return Ok(()),
-            Err(error)
-                if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline =>
-            {
-                std::thread::sleep(LOOK);
-            }
-            Err(error) => return Err(EngineError::host("remove the cgroup", folder)(error)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use warren_model::Memory;
+
     use super::*;
 
     fn hierarchy(unified: bool, controllers: &[&str]) -> Hierarchy {
@@ -342,30 +250,6 @@ mod tests {
             controllers: controllers.iter().map(|&name| name.to_owned()).collect(),
             unified,
         }
-    }
-
-    #[test]
-    fn limits_are_said_to_each_hierarchy_in_its_words() {
-        let limits = Limits::of(Memory::new(1769).unwrap());
-        let bytes = (1769_u64 << 20).to_string();
-        assert_eq!(
-            limits.files(&hierarchy(false, &["memory"])),
-            [
-                ("memory.limit_in_bytes", bytes.clone()),
-                ("memory.memsw.limit_in_bytes", bytes.clone()),
-                ("memory.kmem.tcp.limit_in_bytes", bytes.clone())
-            ]
-        );
-        assert_eq!(
-            limits.files(&hierarchy(true, &["cpu", "memory", "pids", "io"])),
-            [
-                ("memory.max", bytes),
-                ("memory.swap.max", "0".to_owned()),
-                ("cpu.weight", "39".to_owned()),
-                ("pids.max", "1024".to_owned()),
-            ]
-        );
-        assert_eq!(limits.files(&hierarchy(true, &[])), []);
     }
 
     #[test]
@@ -399,15 +283,34 @@ mod tests {
             .arg("60")
             .spawn()
             .unwrap();
-        for folder in group.folders.iter().filter(|folder| folder.exists()) {
+        for folder in group.folders() {
             fs::write(folder.join("cgroup.procs"), child.id().to_string()).unwrap();
         }
         assert!(group.holds(child.id()) && !group.holds(std::process::id()));
+        // Files that this kernel has not: no group of either version has both of the first two.
+        let place = group.there().next().unwrap();
+        for name in ["memory.swap.max", "memory.memsw.limit_in_bytes"] {
+            let kept = place.read(name).unwrap();
+            place.set(name, kept.as_deref().unwrap_or("0")).unwrap();
+        }
+        let error = place.set("memory.no-such-limit", "0").unwrap_err();
+        let EngineError::Host { source, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(source.kind(), io::ErrorKind::NotFound, "{error}");
+        // What it is frozen and measured by is its own, whatever its processes do.
+        assert!(group.figures().unwrap().usage().is_some());
+        let by_process = Freezer::of_process(child.id());
+        assert_eq!(group.freezer().is_some(), by_process.is_some());
+        if let Some(freezer) = group.freezer() {
+            freezer.freeze().unwrap();
+        }
         assert_eq!(slice.instances().unwrap(), BTreeSet::from([id.clone()]));
         // A zombie is in no group.
         group.end().unwrap();
         assert_eq!(child.wait().unwrap().code(), None);
         group.end().unwrap();
+        assert!(group.figures().is_none() && group.freezer().is_none());
         assert!(slice.instances().unwrap().is_empty());
         slice.remove().unwrap();
     }

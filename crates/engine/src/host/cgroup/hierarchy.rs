@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::place::Place;
 use crate::{EngineError, host::mounts};
 
 /// One mounted hierarchy.
@@ -32,6 +33,14 @@ impl Hierarchy {
 
     pub(super) fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|name| name == controller)
+    }
+
+    /// Where a group of this name is, from the root.
+    pub(super) fn place(&self, name: &Path) -> Place {
+        Place {
+            folder: self.root.join(name),
+            hierarchy: self.clone(),
+        }
     }
 
     /// One line of mountinfo (proc(5)): `id parent device root mount-point options - type source super-options`.

@@ -4,7 +4,10 @@ mod figures;
 mod freezer;
 mod group;
 mod hierarchy;
+mod limits;
+mod place;
 
 pub use self::figures::Cgroup;
 pub(crate) use self::freezer::Freezer;
-pub(crate) use self::group::{Group, Limits, Slice};
+pub(crate) use self::group::{Group, Slice};
+pub(crate) use self::limits::Limits;

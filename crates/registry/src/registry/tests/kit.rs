@@ -120,6 +120,7 @@ pub(super) fn function(text: &str) -> NewFunction {
             environment: Default::default(),
             engine: EngineName::DOCKER,
             network: NetworkPolicy::None,
+            snap_start: false,
             inert: BTreeMap::new(),
         },
         zip: zip("1"),

@@ -67,6 +67,9 @@ enum Op {
     Lose {
         which: usize,
     },
+    Withdraw {
+        which: usize,
+    },
     Misfit {
         kind: u8,
         which: usize,
@@ -84,7 +87,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..POOLS / 2, proptest::option::of(0..6_u32))
             .prop_map(|(function, reserved)| Op::Reserve { function, reserved }),
         2 => (0..64_usize).prop_map(|which| Op::Lose { which }),
-        2 => (0..6_u8, 0..64_usize).prop_map(|(kind, which)| Op::Misfit { kind, which }),
+        2 => (0..16_usize).prop_map(|which| Op::Withdraw { which }),
+        2 => (0..7_u8, 0..64_usize).prop_map(|(kind, which)| Op::Misfit { kind, which }),
         1 => Just(Op::Tick),
     ]
 }
@@ -144,6 +148,10 @@ fn misfit(world: &mut World<Wild>, kind: u8, which: usize) {
             reusable: true,
         },
         (4, _) => Event::Lost { instance: unknown },
+        (6, _) => Event::Withdrawn {
+            call,
+            pool: PoolKey(which as u64 % POOLS),
+        },
         (5, _) => Event::Obsolete {
             pool: PoolKey(u64::MAX),
         },
@@ -185,6 +193,7 @@ fn play(mut world: World<Wild>, ops: Vec<Op>) {
                     world.lose(id);
                 }
             }
+            Op::Withdraw { which } => world.withdraw(which),
             Op::Misfit { kind, which } => misfit(&mut world, kind, which),
             Op::Tick => world.deliver(Event::Tick),
             Op::Drain => world.deliver(Event::Drain),

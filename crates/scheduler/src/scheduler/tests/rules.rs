@@ -231,6 +231,40 @@ fn the_account_refuses_at_once() {
 }
 
 #[test]
+fn a_withdrawn_call_is_forgotten_and_the_next_takes_its_turn() {
+    let mut driver = Driver::with(|settings| settings.account_concurrency = 3);
+    driver.scheduler.define(
+        PoolKey(3),
+        PoolSpec {
+            memory_mb: 1024,
+            ..spec(3)
+        },
+    );
+    let instance = started(&driver.arrive(A))[0];
+    driver.send(Event::Started { instance });
+    assert!(driver.arrive(PoolKey(3)).is_empty(), "there is no room");
+    driver.send(Event::Obsolete { pool: PoolKey(3) });
+    let pool = PoolKey(3);
+    let call = CallId(2);
+    assert!(driver.send(Event::Withdrawn { call, pool }).is_empty());
+    let after = driver.scheduler.snapshot();
+    assert_eq!((after.waiting, after.in_flight), (0, 1));
+    assert!(driver.scheduler.pool_snapshot(pool).is_none());
+    // One that runs, and one that is unknown by now, stay as they are.
+    for (call, pool) in [(CallId(1), A), (call, pool)] {
+        assert!(driver.send(Event::Withdrawn { call, pool }).is_empty());
+    }
+    assert_eq!(driver.scheduler.snapshot().ignored, 2);
+    assert_eq!(driver.scheduler.snapshot().in_flight, 1);
+    // The start that was under way for it serves the next, or ends.
+    let instance = started(&driver.arrive(B))[0];
+    let call = CallId(3);
+    driver.send(Event::Withdrawn { call, pool: B });
+    assert!(ran(&driver.send(Event::Started { instance })).is_empty());
+    assert_eq!(ran(&driver.arrive(B)), [(4, instance)]);
+}
+
+#[test]
 fn a_failed_start_refuses_the_oldest_call_if_nothing_else_serves_it() {
     let mut driver = Driver::new();
     let first = started(&driver.arrive(A))[0];

@@ -135,6 +135,19 @@ impl<N: Nature> World<N> {
         call
     }
 
+    /// One of those who wait gives up; `which`: so many calls wait before its call.
+    pub(super) fn withdraw(&mut self, which: usize) {
+        let mut waiting = self
+            .calls
+            .iter_mut()
+            .filter(|(_, (_, state))| *state == CallState::Waiting);
+        if let Some((&call, (pool, state))) = waiting.nth(which) {
+            *state = CallState::Ended;
+            let pool = *pool;
+            self.deliver(Event::Withdrawn { call, pool });
+        }
+    }
+
     fn check_refusal(
         &self,
         refusal: Refusal,

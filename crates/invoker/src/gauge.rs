@@ -8,9 +8,10 @@ const FRESH: Duration = Duration::from_millis(50);
 /// A call this short can't have touched much since the last look; a longer one may have taken all there is.
 const SHORT: Duration = Duration::from_millis(1);
 
-/// What an instance was seen to use: the most memory, which like Lambda's figure covers the instance's life and not one call, and processor time.
+/// What a sandbox was seen to use: the most memory, which like Lambda's figure covers the instance's life and not one call, and processor time. A one-shot run
+/// is one call.
 #[derive(Debug, Default)]
-pub(super) struct Gauge {
+pub(crate) struct Gauge {
     peak_bytes: u64,
     /// Processes killed for memory by the last look, and by the last look before the running call.
     oom_kills: u64,
@@ -24,23 +25,25 @@ pub(super) struct Gauge {
 
 /// What is known of it at the end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Used {
+pub(crate) struct Used {
     /// Most memory so far. None if it was never seen.
-    pub(super) peak_bytes: Option<u64>,
+    pub(crate) peak_bytes: Option<u64>,
     /// None if nobody looked, or nothing could be seen.
-    pub(super) cpu: Option<CallCpu>,
+    pub(crate) cpu: Option<CallCpu>,
 }
 
 impl Gauge {
     /// What the sandbox used until now was nobody's: it was started ahead.
-    pub(super) fn claimed(&mut self, sandbox: &dyn Sandbox) {
+    pub(crate) fn claimed(&mut self, sandbox: &dyn Sandbox) {
         if let Some(usage) = self.sample(sandbox) {
             self.cpu_us = usage.cpu_us;
         }
+        // The first call is looked at, however soon it ends: Init is in its figures.
+        self.read = None;
     }
 
     /// Reads the figures of this moment.
-    pub(super) fn sample(&mut self, sandbox: &dyn Sandbox) -> Option<Usage> {
+    pub(crate) fn sample(&mut self, sandbox: &dyn Sandbox) -> Option<Usage> {
         let usage = sandbox.usage();
         if let Some(usage) = usage {
             self.peak_bytes = self.peak_bytes.max(usage.memory_bytes);
@@ -52,7 +55,7 @@ impl Gauge {
 
     /// The figures for the record of a call that took this long: a look, unless it was short and the last look is fresh. What the sandbox used since the
     /// look before is then this call's and that of the calls between.
-    pub(super) fn at_call_end(&mut self, sandbox: &dyn Sandbox, duration: Duration) -> Used {
+    pub(crate) fn at_call_end(&mut self, sandbox: &dyn Sandbox, duration: Duration) -> Used {
         self.calls += 1;
         let mut cpu = None;
         if duration >= SHORT || self.read.is_none_or(|read| read.elapsed() >= FRESH) {
@@ -75,15 +78,17 @@ impl Gauge {
     }
 
     /// A call, or Init, begins.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.oom_kills_before = self.oom_kills;
     }
 
-    /// Whether a process was killed for memory since [`begin`](Self::begin). A kill during an earlier call was seen at that call's end.
-    pub(super) fn killed_since_begin(&self, sandbox: &dyn Sandbox) -> bool {
-        sandbox
+    /// Whether a process was killed for memory since [`begin`](Self::begin), as far as that was seen of a sandbox that is gone. A kill during an earlier call
+    /// was seen at that call's end.
+    pub(crate) fn killed_since_begin(&self, sandbox: &dyn Sandbox) -> bool {
+        let now = sandbox
             .usage()
-            .is_some_and(|usage| usage.oom_kills > self.oom_kills_before)
+            .map_or(self.oom_kills, |usage| usage.oom_kills);
+        now > self.oom_kills_before
     }
 }
 
@@ -99,13 +104,27 @@ mod tests {
 
     use super::*;
 
-    /// A sandbox that has used so much processor time, in microseconds; 0: it is gone.
-    struct Burning(AtomicU64, InstanceId);
+    struct Burning {
+        id: InstanceId,
+        /// Processor time so far; 0: it is gone.
+        cpu_us: AtomicU64,
+        oom_kills: AtomicU64,
+    }
+
+    impl Burning {
+        fn of(cpu_us: u64) -> Self {
+            Self {
+                id: InstanceId::random(),
+                cpu_us: AtomicU64::new(cpu_us),
+                oom_kills: AtomicU64::new(0),
+            }
+        }
+    }
 
     #[async_trait]
     impl Sandbox for Burning {
         fn id(&self) -> &InstanceId {
-            &self.1
+            &self.id
         }
         fn evidence(&self) -> String {
             String::new()
@@ -126,15 +145,15 @@ mod tests {
             Ok(())
         }
         fn usage(&self) -> Option<Usage> {
-            let cpu_us = self.0.load(Ordering::Relaxed);
+            let cpu_us = self.cpu_us.load(Ordering::Relaxed);
             (cpu_us > 0).then_some(Usage {
                 memory_bytes: 10,
                 cpu_us,
-                oom_kills: 0,
+                oom_kills: self.oom_kills.load(Ordering::Relaxed),
             })
         }
         fn peak_bytes(&self) -> Option<u64> {
-            (self.0.load(Ordering::Relaxed) > 0).then_some(20)
+            (self.cpu_us.load(Ordering::Relaxed) > 0).then_some(20)
         }
         async fn kill(&self) -> Result<(), EngineError> {
             Ok(())
@@ -143,10 +162,10 @@ mod tests {
 
     #[test]
     fn every_microsecond_is_some_call_s_and_only_one_look_s() {
-        let sandbox = Burning(AtomicU64::new(700), InstanceId::random());
+        let sandbox = Burning::of(700);
         let mut gauge = Gauge::default();
         let mut end = |cpu_us, duration| {
-            sandbox.0.store(cpu_us, Ordering::Relaxed);
+            sandbox.cpu_us.store(cpu_us, Ordering::Relaxed);
             gauge.at_call_end(&sandbox, duration)
         };
         let cpu = |us, calls| Some(CallCpu { us, calls });
@@ -167,8 +186,36 @@ mod tests {
     }
 
     #[test]
+    fn the_first_call_of_what_was_claimed_is_looked_at() {
+        let sandbox = Burning::of(9_000);
+        let mut gauge = Gauge::default();
+        gauge.claimed(&sandbox);
+        // Init, and a call within a moment.
+        sandbox.cpu_us.store(9_400, Ordering::Relaxed);
+        let first = gauge.at_call_end(&sandbox, Duration::ZERO);
+        assert_eq!(first.cpu, Some(CallCpu { us: 400, calls: 1 }));
+        assert_eq!(gauge.at_call_end(&sandbox, Duration::ZERO).cpu, None);
+    }
+
+    #[test]
+    fn a_kill_that_was_seen_is_known_when_the_sandbox_is_gone() {
+        let sandbox = Burning::of(700);
+        let mut gauge = Gauge::default();
+        gauge.begin();
+        gauge.sample(&sandbox);
+        assert!(!gauge.killed_since_begin(&sandbox));
+        sandbox.oom_kills.store(1, Ordering::Relaxed);
+        assert!(gauge.killed_since_begin(&sandbox));
+        gauge.sample(&sandbox);
+        sandbox.cpu_us.store(0, Ordering::Relaxed);
+        assert!(gauge.killed_since_begin(&sandbox));
+        gauge.begin();
+        assert!(!gauge.killed_since_begin(&sandbox));
+    }
+
+    #[test]
     fn what_was_never_seen_is_not_nothing() {
-        let sandbox = Burning(AtomicU64::new(0), InstanceId::random());
+        let sandbox = Burning::of(0);
         let used = Gauge::default().at_call_end(&sandbox, SHORT);
         assert_eq!(used, Used::default());
     }

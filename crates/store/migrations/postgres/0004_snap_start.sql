@@ -1,0 +1,2 @@
+-- Whether instances may be copies of an initialised one: 0 or 1.
+ALTER TABLE versions ADD COLUMN snap_start BIGINT NOT NULL DEFAULT 0;
