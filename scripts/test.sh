@@ -76,17 +76,21 @@ suite_bootstrap() { "${pytest[@]}" tests/bootstrap; }
 
 suite_e2e() { as_root_here "${pytest[@]}" tests/e2e; }
 
-# The tables that every engine must hold, once more on those that are not the default: by what is there, and what the host shows of it. On gvisor all of them take
-# a quarter of an hour, so each day has those that try the engine itself hardest, and `make test-long` all.
+# The tables that every engine must hold, once more on those that are not the default: by what is there, and what the host shows of it. All of them take a
+# quarter of an hour, so each day has those that try the engine itself hardest, and `make test-long` all.
 ENGINES=(runc gvisor)
 CONFORMANCE=(tests/e2e/test_{first_call,languages,limits,packages,abuse,network,network_allow,crash,load,records}.py)
-DAILY_ON_GVISOR=(tests/e2e/test_{first_call,limits,abuse}.py)
+declare -A DAILY=([runc]="first_call limits packages abuse network crash records" [gvisor]="first_call limits abuse")
 suite_engines() {
     local engine status=0 tables
     for engine in "${ENGINES[@]}"; do
         say "-- engine $engine"
         tables=("${CONFORMANCE[@]}")
-        if [ "$engine" = gvisor ] && [ "${1:-}" != all ]; then tables=("${DAILY_ON_GVISOR[@]}"); fi
+        if [ "${1:-}" != all ]; then
+            read -ra tables <<<"${DAILY[$engine]}"
+            tables=("${tables[@]/#/tests/e2e/test_}")
+            tables=("${tables[@]/%/.py}")
+        fi
         WARREN_DEFAULT_ENGINE=$engine as_root_here "${pytest[@]}" "${tables[@]}" || status=$?
     done
     return "$status"

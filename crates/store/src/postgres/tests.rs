@@ -100,7 +100,7 @@ async fn refuses_a_newer_schema_and_names_damaged_rows() {
             error,
             StoreError::NewerSchema {
                 found: 9999,
-                known: 2
+                known: 4
             }
         ),
         "{error:?}"

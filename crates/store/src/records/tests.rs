@@ -296,6 +296,7 @@ async fn postgres_passes_the_suite_and_survives_an_outage() {
         .unwrap();
     let store = PostgresRecords::new(&address);
     suite(&store).await;
+    assert_eq!(count(&store).await, 1);
     // Records are no change of a function.
     assert_eq!(crate::Store::load(&functions).await.unwrap().revision, 0);
     server.stop();
@@ -308,7 +309,10 @@ async fn postgres_passes_the_suite_and_survives_an_outage() {
     );
     server.run();
     assert_eq!(store.keep(&late).await.unwrap(), 1);
-    assert_eq!(count(&store).await, 2);
+    // What was removed a moment before the crash may be back: nothing waits for the disk.
+    assert!(count(&store).await >= 2);
+    let found = store.find(&ALL).await.unwrap();
+    assert!(found.contains(&late[0]), "{found:?}");
 }
 
 #[tokio::test]

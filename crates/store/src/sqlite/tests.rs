@@ -60,7 +60,7 @@ async fn refuses_a_newer_schema() {
             error,
             StoreError::NewerSchema {
                 found: 9999,
-                known: 1
+                known: 2
             }
         ),
         "{error:?}"

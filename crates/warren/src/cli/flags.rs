@@ -83,7 +83,7 @@ pub(super) struct FunctionFlags {
     #[arg(long = "allow", value_name = "DESTINATION", value_parser = parse_destination)]
     allow: Vec<String>,
     /// Start instances as copies of one whose Init is over, where the engine can and it is faster; 'off' ends that
-    #[arg(long, value_name = "on|off", num_args = 0..=1, default_missing_value = "on", value_parser = parse_switch)]
+    #[arg(long, value_name = "on|off", num_args = 0..=1, require_equals = true, default_missing_value = "on", value_parser = parse_switch)]
     snap_start: Option<bool>,
     /// Free text
     #[arg(long, value_name = "TEXT")]

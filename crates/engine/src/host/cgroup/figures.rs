@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::place::Place;
@@ -22,8 +23,12 @@ pub struct Cgroup {
     oom: File,
     cpu: File,
     processes: File,
+    /// The most that the whole group has used, pages of files with it; kernels before 5.19 don't keep it in version 2.
+    peak: Option<File>,
     /// Whether its processes show the same memory several times.
     sharers: bool,
+    /// The most pages of files that a look has found in it, in bytes.
+    files: AtomicU64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +70,13 @@ impl Cgroup {
     }
 
     fn open(paths: &Paths) -> Option<Self> {
-        let (oom, cpu) = match paths.version {
-            Version::V1 => ("memory.oom_control", "cpuacct.usage"),
-            Version::V2 => ("memory.events", "cpu.stat"),
+        let (oom, cpu, peak) = match paths.version {
+            Version::V1 => (
+                "memory.oom_control",
+                "cpuacct.usage",
+                "memory.max_usage_in_bytes",
+            ),
+            Version::V2 => ("memory.events", "cpu.stat", "memory.peak"),
         };
         Some(Self {
             version: paths.version,
@@ -75,7 +84,9 @@ impl Cgroup {
             oom: File::open(paths.memory.join(oom)).ok()?,
             cpu: File::open(paths.cpu.join(cpu)).ok()?,
             processes: File::open(paths.memory.join("cgroup.procs")).ok()?,
+            peak: File::open(paths.memory.join(peak)).ok(),
             sharers: false,
+            files: AtomicU64::new(0),
         })
     }
 
@@ -97,6 +108,9 @@ impl Cgroup {
             Version::V2 => ("anon", "shmem"),
         };
         let memory_bytes = field(&memory, own)? + field(&memory, shared)?;
+        if self.sharers {
+            self.look_at_files(&memory)?;
+        }
         Some(Usage {
             memory_bytes,
             oom_kills: field(&oom, "oom_kill").unwrap_or(0),
@@ -113,9 +127,27 @@ impl Cgroup {
     pub fn peak_bytes(&self) -> Option<u64> {
         let processes = read_lines(&self.processes)?;
         Some(match self.sharers {
-            true => peak::of_sharers(&processes),
+            // What they took together and gave back is in no process's own figure.
+            true => peak::of_sharers(&processes).max(self.most_together().unwrap_or(0)),
             false => peak::of_processes(&processes),
         })
+    }
+
+    /// The most that the group has used without pages of files: of those, as many as any look has found, so that it is rather too little than too much.
+    fn most_together(&self) -> Option<u64> {
+        let files = self.look_at_files(&read(&self.memory)?)?;
+        let most: u64 = read(self.peak.as_ref()?)?.trim().parse().ok()?;
+        Some(most.saturating_sub(files))
+    }
+
+    /// The most pages of files that were found so far, now among them.
+    fn look_at_files(&self, memory: &str) -> Option<u64> {
+        let (all, shared) = match self.version {
+            Version::V1 => ("total_cache", "total_shmem"),
+            Version::V2 => ("file", "shmem"),
+        };
+        let now = field(memory, all)?.saturating_sub(field(memory, shared)?);
+        Some(self.files.fetch_max(now, Ordering::Relaxed).max(now))
     }
 }
 
@@ -263,6 +295,27 @@ mod tests {
             let cgroup = Cgroup::within(&format!("0::/{path}\n"), root.path()).unwrap();
             assert_eq!(cgroup.usage(), Some(EXPECTED));
         }
+    }
+
+    #[test]
+    fn what_sharers_took_together_is_known_after_they_gave_it_back() {
+        let file = |name: &str| format!("warren/i-1/{name}");
+        let root = tree(&[
+            (&file("memory.stat"), MEMORY_V2),
+            (&file("memory.events"), EVENTS_V2),
+            (&file("memory.peak"), "110000000\n"),
+            (&file("cpu.stat"), CPU_V2),
+            (&file("cgroup.procs"), "999999999\n"),
+        ]);
+        let open = || Cgroup::within("0::/warren/i-1\n", root.path()).unwrap();
+        assert_eq!(open().peak_bytes(), Some(0));
+        let cgroup = open().of_sharers();
+        assert_eq!(cgroup.peak_bytes(), Some(110_000_000 - 10_022_912));
+        // Fewer pages of files now: those of before may have been there at the peak.
+        let fewer = MEMORY_V2.replace("file 10027008", "file 4096");
+        fs::write(root.path().join(file("memory.stat")), fewer).unwrap();
+        assert_eq!(cgroup.peak_bytes(), Some(110_000_000 - 10_022_912));
+        assert_eq!(cgroup.usage().unwrap().memory_bytes, EXPECTED.memory_bytes);
     }
 
     /// A controller that is switched off leaves no file: none is better than a figure of another cgroup.
