@@ -82,7 +82,9 @@ class Runner:
         return self("--runtime", "python3.13", "-c", source, *arguments, **options)
 
     def begin(self, *arguments, **options):
-        options = {"stdin": subprocess.DEVNULL, **options}
+        # Whoever starts the tests in the background of a script has them ignore Ctrl-C, and their children with them.
+        heeds = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+        options = {"stdin": subprocess.DEVNULL, "preexec_fn": heeds, **options}
         return subprocess.Popen(
             self.command(*arguments), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
         )
