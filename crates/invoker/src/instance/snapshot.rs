@@ -166,7 +166,9 @@ impl Instance {
         place.ended();
         image.mark = template.recorder.mark();
         template.sandbox.remove().await;
-        written.map(|()| image)
+        written?;
+        image.settle().map_err(|error| NoImage::never(&error))?;
+        Ok(image)
     }
 
     /// A sandbox that is the function's, and runs nothing yet.
