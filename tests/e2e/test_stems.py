@@ -11,7 +11,7 @@ import pytest
 from calls import answer_of, many_callers, wait_until
 from functions import deploy, fresh_name, wait, zip_of
 from host_view import agent_pid, identity, leftovers, sandboxes, stems
-from server import serving
+from server import Warren, serving
 
 ENGINES = [name for name in os.environ.get("WARREN_TEST_ENGINES", "docker,runc,gvisor").split(",") if name]
 FREEZE_S = 2
