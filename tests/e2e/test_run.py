@@ -451,7 +451,8 @@ def test_runs_count_as_calls_do(tmp_path):
 
 
 def test_a_client_that_leaves_while_its_run_waits_gives_up_its_turn(tmp_path):
-    server = Warren(tmp_path / "data", "--memory-mb", "128", "--queue-wait-s", "60")
+    # One on every engine, as above.
+    server = Warren(tmp_path / "data", "--memory-mb", "152", "--queue-wait-s", "60")
     server.start()
     try:
         run = Runner(server, engines()[-1], tmp_path)
