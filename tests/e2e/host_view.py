@@ -83,6 +83,11 @@ def stems(server):
     return [folder.name for folder in server.folder.glob("run/*") if not _is_of(server, folder.name, None)]
 
 
+def instance_folders(server, function):
+    """Folders of a function's instances; the last that goes when one is removed."""
+    return [folder.name for folder in server.folder.glob("run/*") if _is_of(server, folder.name, function)]
+
+
 def agent_pid(sandbox):
     """PID 1 of a sandbox as the host numbers it."""
     if "Id" in sandbox:

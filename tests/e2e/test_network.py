@@ -16,7 +16,7 @@ import world as stand_ins
 from calls import answer_of
 from calls import wait_until as wait_within
 from functions import deploy, fresh_name
-from host_view import agent_pid, leftovers, sandboxes
+from host_view import agent_pid, instance_folders, leftovers, sandboxes
 from probing import (
     CLOSED,
     PROBE,
@@ -317,6 +317,8 @@ def try_and_end(event):
 @pytest.mark.parametrize("cycles", CYCLES)
 def test_cycles_leave_the_rules_as_they_were(warren, client, cycles):
     """Instances with both policies come and go; rules, links and uplink are as before."""
+    # Runs of tests before this one are removed behind their answers.
+    wait_until(lambda: not instance_folders(warren, "warren-run"))
     name = deploy(client, PROBE, fresh_name("cycle"), Timeout=60)
     before = router_rules(warren), host_rules(warren), links(warren), uplinks(warren)
     allow = fresh_name("cycle")
